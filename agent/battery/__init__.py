@@ -1,0 +1,1 @@
+"""Battery devices: the abstract device and SunSpec Modbus."""

@@ -1,0 +1,1 @@
+"""GPU power devices: the abstract device and NVML."""

@@ -1,0 +1,1 @@
+"""Site meters: the abstract device and SunSpec Modbus."""

@@ -1,0 +1,1 @@
+"""What runs on the GPUs: jobs, flex tiers, power-throughput curves."""

@@ -1,0 +1,1 @@
+"""Aggregator: portfolio, dispatch, uplink gateway, settlement, audit, console."""

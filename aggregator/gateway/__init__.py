@@ -1,0 +1,1 @@
+"""Server end of the uplink: many sites over mTLS WebSockets."""

@@ -1,0 +1,1 @@
+"""Sites, enrolments and programmes as data."""

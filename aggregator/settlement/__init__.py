@@ -1,0 +1,1 @@
+"""Baselines, delivered energy, money."""

@@ -1,0 +1,1 @@
+"""The aggregator's database: the only SQL above the journals."""

@@ -1,0 +1,1 @@
+"""What every Negawatt process does the same way: configuration, logging, health, metrics, command line."""

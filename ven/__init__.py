@@ -1,0 +1,1 @@
+"""OpenADR 2.0b VEN gateway: sessions with utility VTNs, nothing of markets or sites."""

@@ -1,0 +1,1 @@
+"""A utility's VTN to call events and collect reports, in a process of its own."""

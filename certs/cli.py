@@ -1,0 +1,49 @@
+"""``negawatt certs``: make an authority, issue certificates from it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from certs.authority import CERTIFICATE_FILE, Authority
+from certs.fingerprint import openadr_fingerprint
+from certs.issuance import LOOPBACK_HOSTS, Role, issue
+from grid.clock import SystemClock
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add ``init`` and ``issue``."""
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    init = verbs.add_parser("init", help="make a certificate authority (a trust domain)")
+    init.add_argument("--dir", type=Path, required=True, help="folder for the authority's certificate and key")
+    init.add_argument("--name", required=True, help="common name of the root, e.g. 'Negawatt site PKI'")
+    init.set_defaults(run=_init)
+
+    leaf = verbs.add_parser("issue", help="issue a certificate and its key")
+    leaf.add_argument("--dir", type=Path, required=True, help="folder of the authority")
+    leaf.add_argument("--role", type=Role, choices=list(Role), required=True, help="what its holder is")
+    leaf.add_argument("--name", required=True, help="site id, VEN name or server name")
+    leaf.add_argument("--host", action="append", help="host or address a server answers at (repeatable)")
+    leaf.add_argument("--out", type=Path, required=True, help="folder for the certificate, its key and the roots")
+    leaf.set_defaults(run=_issue)
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    Authority.create(arguments.dir, name=arguments.name, clock=SystemClock())
+    print(f"authority {arguments.name!r} made: {arguments.dir / CERTIFICATE_FILE}")
+    return 0
+
+
+def _issue(arguments: argparse.Namespace) -> int:
+    identity = issue(
+        Authority.open(arguments.dir),
+        role=arguments.role,
+        name=arguments.name,
+        folder=arguments.out,
+        clock=SystemClock(),
+        hosts=arguments.host or LOOPBACK_HOSTS,
+    )
+    print(f"certificate {identity.certificate}")
+    print(f"OpenADR fingerprint {openadr_fingerprint(identity.certificate.read_bytes())}")
+    return 0

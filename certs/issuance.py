@@ -1,0 +1,111 @@
+"""Issuing a leaf certificate with its key: who it may be is its role.
+
+The role decides the key usages and, for a site, the URI that the uplink gateway holds every frame against.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from certs.authority import BACKDATED, Authority
+from certs.errors import CertificateError
+from certs.files import write_certificates, write_private_key
+from certs.identity import site_urn
+from certs.tls import Identity
+from grid.clock import Clock
+
+LEAF_LIFETIME = timedelta(days=365)
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Role(StrEnum):
+    """What the holder of a certificate is."""
+
+    VEN = "ven"
+    VTN = "vtn"
+    GATEWAY = "gateway"
+    SITE = "site"
+
+
+def issue(
+    authority: Authority,
+    *,
+    role: Role,
+    name: str,
+    folder: Path,
+    clock: Clock,
+    hosts: Sequence[str] = LOOPBACK_HOSTS,
+) -> Identity:
+    """Make ``name.key``, ``name.pem`` and ``name-roots.pem`` in ``folder``. Raises CertificateError."""
+    if not _NAME.fullmatch(name):
+        raise CertificateError(f"{name!r} cannot name a certificate: use letters, digits, '.', '_' and '-', 64 at most")
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = clock.now()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(authority.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(min(now + LEAF_LIFETIME, authority.certificate.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_AUTHENTICATES, critical=True)
+        .add_extension(_usages(role), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_names(role, name, hosts)), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+        .sign(authority.key, SHA256())
+    )
+    identity = Identity(
+        certificate=folder / f"{name}.pem", key=folder / f"{name}.key", roots=folder / f"{name}-roots.pem"
+    )
+    write_private_key(identity.key, key)
+    write_certificates(identity.certificate, certificate)
+    write_certificates(identity.roots, authority.certificate)
+    return identity
+
+
+def _usages(role: Role) -> x509.ExtendedKeyUsage:
+    serves = role in (Role.VTN, Role.GATEWAY)
+    return x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH if serves else ExtendedKeyUsageOID.CLIENT_AUTH])
+
+
+def _names(role: Role, name: str, hosts: Sequence[str]) -> list[x509.GeneralName]:
+    if role is Role.SITE:
+        return [x509.UniformResourceIdentifier(site_urn(name))]
+    if role is Role.VEN:
+        return [x509.DNSName(name)]
+    return [_host(host) for host in hosts]
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+_AUTHENTICATES = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=True,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)

@@ -1,0 +1,40 @@
+# Two commands do everything: `make demo` and `make test`. Both make the environment first.
+PYTHON ?= python3
+VENV   := .venv
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test lint types imports docker-lint tests clean
+
+demo: $(STAMP)
+	$(VENV)/bin/negawatt demo $(ARGS)
+
+test: lint types imports docker-lint tests
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(STAMP)
+	$(VENV)/bin/mypy
+
+imports: $(STAMP)
+	$(VENV)/bin/lint-imports
+
+docker-lint: $(STAMP)
+	$(VENV)/bin/hadolint docker/Dockerfile
+
+tests: $(STAMP)
+	$(VENV)/bin/pytest $(ARGS)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "negawatt: $(PYTHON) is older than 3.11: install a newer one and run make PYTHON=python3.X" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update && apt-get install -y --no-install-recommends python3-venv; \
+	  else echo "negawatt: python3-venv is missing: run 'sudo apt-get install python3-venv'" >&2; exit 1; fi
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

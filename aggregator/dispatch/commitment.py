@@ -1,0 +1,183 @@
+"""From an event to what we owe: the rules of the programme, read against one event.
+
+Pure. ``assess`` says either what the event asks of us, as kW of reduction over a timeline, or why we opt out;
+whether the sites can give it is the split's question. The kW owed never change once awarded, only a new modification
+of the event replaces them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from aggregator.portfolio.enrolment import Enrolment
+from aggregator.portfolio.programme import DispatchRules, Programme
+from grid.events import EventStatus, GridEvent, SignalUnit
+from grid.intervals import Interval
+
+
+class State(StrEnum):
+    """Where a commitment stands."""
+
+    AWARDED = "awarded"
+    """Owed; its budgets are in force or will be."""
+    RELEASED = "released"
+    """Over before its hold began: cancelled, or replaced by a modification. Nothing is settled."""
+    SETTLED = "settled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """When what is owed. All UTC."""
+
+    start: datetime
+    """dtstart of the event; the meter-before baseline ends here."""
+    ramp_start: datetime
+    """Where the way down begins: ``start``, or later where a running event was modified."""
+    hold_start: datetime
+    hold_end: datetime
+    release_end: datetime
+
+    @property
+    def hold(self) -> Interval:
+        """The full reduction is owed and paid over this."""
+        return Interval(start=self.hold_start, end=self.hold_end)
+
+    @property
+    def whole(self) -> Interval:
+        return Interval(start=self.ramp_start, end=self.release_end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Award:
+    """One site's part of a commitment."""
+
+    site_id: str
+    owed_kw: float
+    baseline_kw: float
+    """The forecast made at the award; once ``settled``, the meter-before mean that turned the delta into a limit."""
+    settled: bool = False
+
+    @property
+    def limit_kw(self) -> float:
+        return self.baseline_kw - self.owed_kw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commitment:
+    """What the aggregator owes for one modification of an event."""
+
+    commitment_id: int
+    enrolment_id: str
+    event_id: str
+    modification_number: int
+    state: State
+    committed_kw: float
+    timeline: Timeline
+    awards: tuple[Award, ...]
+    programme: Programme
+    """The rules as they were when this was committed."""
+    created_at: datetime
+
+    @property
+    def dispatch_id(self) -> str:
+        """What budget intervals name as the dispatch they serve."""
+        return f"{self.enrolment_id}/{self.event_id}"
+
+    def award_of(self, site_id: str) -> Award:
+        return next(award for award in self.awards if award.site_id == site_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What an event asks of an enrolment."""
+
+    reduction_kw: float
+    timeline: Timeline
+    site_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why we opt out, in one line for a person."""
+
+    reason: str
+
+
+def assess(event: GridEvent, enrolment: Enrolment, now: datetime, *, running: bool) -> Request | Refusal:
+    """What ``event`` asks for, or why we refuse it.
+
+    ``running``: an earlier modification of it is committed already, so notice is not asked for again.
+    """
+    programme = enrolment.programme
+    rules = programme.dispatch
+    if rules is None:
+        return Refusal(reason=f"programme {programme.programme_id} has no dispatch")
+    sites = enrolment.sites_named(event.resource_ids)
+    for refused, reason in (
+        (event.market_context != programme.market_context, f"unknown market context {event.market_context!r}"),
+        (event.test_event, "a test event is answered, not dispatched"),
+        (not programme.holds_on(event.start.date()), f"programme {programme.programme_id} does not hold on that day"),
+        (sites is None, f"unknown resource among {', '.join(event.resource_ids)}"),
+        (event.status is EventStatus.COMPLETED, "the event is over"),
+    ):
+        if refused:
+            return Refusal(reason=reason)
+    assert sites is not None
+    timeline = _timeline(event, rules, now)
+    if isinstance(timeline, Refusal):
+        return timeline
+    notice_s = (event.start - now).total_seconds()
+    if not running and notice_s < rules.min_notice_s:
+        return Refusal(reason=f"{notice_s:.0f} s of notice, the programme gives {rules.min_notice_s:g} s")
+    reduction_kw = _reduction_kw(event, rules)
+    if isinstance(reduction_kw, Refusal):
+        return reduction_kw
+    return Request(reduction_kw=reduction_kw, timeline=timeline, site_ids=tuple(sites))
+
+
+def _timeline(event: GridEvent, rules: DispatchRules, now: datetime) -> Timeline | Refusal:
+    duration_s = rules.max_duration_s if event.duration_s is None else event.duration_s
+    if duration_s > rules.max_duration_s:
+        return Refusal(reason=f"{duration_s:g} s is longer than the programme's {rules.max_duration_s:g} s")
+    end = event.start + timedelta(seconds=duration_s)
+    ramp_start = max(event.start, now)
+    hold_start = ramp_start + timedelta(seconds=rules.ramp_s)
+    if hold_start >= end:
+        return Refusal(reason=f"nothing is left of the event to hold after a ramp of {rules.ramp_s:g} s")
+    return Timeline(
+        start=event.start,
+        ramp_start=ramp_start,
+        hold_start=hold_start,
+        hold_end=end,
+        release_end=end + timedelta(seconds=rules.release_s),
+    )
+
+
+def _reduction_kw(event: GridEvent, rules: DispatchRules) -> float | Refusal:
+    """kW of reduction the event's one signal value asks for."""
+    wanted = f"{rules.signal_name}/{rules.signal_type}"
+    signals = [s for s in event.signals if (s.name, s.type) == (rules.signal_name, rules.signal_type)]
+    if len(signals) != 1:
+        sent = ", ".join(f"{s.name}/{s.type}" for s in event.signals) or "no signal"
+        return Refusal(reason=f"expected one {wanted} signal, the event has {sent}")
+    (signal,) = signals
+    if signal.unit is not SignalUnit.KW:
+        return Refusal(reason=f"{wanted} is in {signal.unit}, not in kW")
+    if len(signal.intervals) != 1:
+        return Refusal(reason=f"{wanted} has {len(signal.intervals)} intervals, one can be dispatched")
+    reduction_kw = rules.delta_sign * signal.intervals[0].value
+    if reduction_kw <= 0:
+        return Refusal(reason=f"a delta of {signal.intervals[0].value:g} kW would raise load")
+    return reduction_kw
+
+
+def overlapping(others: Sequence[Commitment], request: Request) -> Refusal | None:
+    """Refuse what would sell kW of a site that is already committed to another event at that time."""
+    for other in others:
+        shared = sorted({a.site_id for a in other.awards} & set(request.site_ids))
+        if shared and other.timeline.whole.intersection(request.timeline.whole):
+            return Refusal(reason=f"site {shared[0]} is committed to event {other.event_id} at that time")
+    return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from aggregator.storage.sites import sync_sites
 from aggregator.storage.store import Store, open_store
-from grid.clock import VirtualClock
+from certs.authority import Authority
+from certs.issuance import Role, issue
+from certs.tls import Identity
+from grid.clock import SystemClock, VirtualClock
 
 T0 = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 SITES = {"a": "Site A", "b": "Site B", "c": "Site C"}
@@ -33,3 +37,27 @@ async def store(tmp_path: Path, key: Ed25519PrivateKey, clock: VirtualClock) -> 
         async with opened.transaction() as tx:
             await sync_sites(tx.connection, SITES)
         yield opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pki:
+    """Leaves of the two trust domains."""
+
+    gateway: Identity
+    sites: Mapping[str, Identity]
+    ven: Identity
+    """Of the utility's domain, which the gateway must not let in."""
+    site_roots: Path
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    folder, clock = tmp_path_factory.mktemp("pki"), SystemClock()
+    ours = Authority.create(folder / "sites", name="Site PKI", clock=clock)
+    utility = Authority.create(folder / "utility", name="Utility PKI", clock=clock)
+    sites = {
+        name: issue(ours, role=Role.SITE, name=name, folder=folder / name, clock=clock) for name in (*SITES, "stranger")
+    }
+    gateway = issue(ours, role=Role.GATEWAY, name="gateway", folder=folder / "gateway", clock=clock)
+    ven = issue(utility, role=Role.VEN, name="ven", folder=folder / "ven", clock=clock)
+    return Pki(gateway=gateway, sites=sites, ven=ven, site_roots=gateway.roots)

@@ -1,0 +1,60 @@
+"""What can go wrong between a VEN and its VTN.
+
+NegawattError
+└── VenError
+    ├── WireError              a message cannot be read, fails the schema, or its signature does not hold
+    ├── EventError             one event cannot be taken; carries the OpenADR response code
+    ├── VtnUnreachableError    no answer: connection refused, time out, connection lost
+    ├── VtnError               the VTN answered this message with an HTTP or OpenADR error code
+    ├── NotRegisteredError     the VTN does not know us (any more): register again
+    └── VtnRefusedError        the VTN, or we, will not go on until a person changes something
+"""
+
+from __future__ import annotations
+
+from grid.errors import NegawattError
+
+
+class VenError(NegawattError):
+    """Anything between a VEN and its VTN."""
+
+
+class WireError(VenError):
+    """A message cannot be read, fails the schema, or its signature does not hold."""
+
+
+class EventError(VenError):
+    """One event cannot be taken, whatever becomes of the others."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        """OpenADR 2.0b responseCode of the answer."""
+
+
+class VtnUnreachableError(VenError):
+    """The VTN did not answer; it is tried again for ever."""
+
+
+class VtnError(VenError):
+    """The VTN answered one message with an error code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"the VTN answered {code}: {reason or 'no description'}")
+        self.code = code
+        """An HTTP status or, where the VTN sent an eiResponse, its responseCode."""
+
+    @property
+    def permanent(self) -> bool:
+        """Whether sending the same message again cannot help."""
+        return 450 <= self.code < 470
+
+
+class NotRegisteredError(VenError):
+    """The VTN asks for a new registration."""
+
+
+class VtnRefusedError(VenError):
+    """The VTN does not accept us, or we do not accept it."""
+
+    exit_code = 5

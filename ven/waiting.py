@@ -1,0 +1,29 @@
+"""A pause that somebody else can cut short."""
+
+from __future__ import annotations
+
+import asyncio
+
+from grid.clock import Clock
+
+
+class Alarm:
+    """Sleeps by ``clock`` unless rung."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """End the present wait, or the next one at once."""
+        self._rung.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return after ``seconds`` or when rung."""
+        try:
+            async with self._clock.timeout(max(0.0, seconds)):
+                await self._rung.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._rung.clear()

@@ -1,0 +1,97 @@
+"""What an event delivered, as the utility counts it: from received reports alone, by whole report intervals.
+
+The baseline is meter-before: each resource's mean over the intervals that end at or before dtstart and start no more
+than ``baseline_s`` earlier. Energy is counted over the hold, which is the active period without its ramp. An interval
+that is missing delivers nothing and shows in the count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from grid.intervals import Interval
+from grid.units import energy_kwh
+from ven.simulation.book import CalledEvent, VenRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceDelivery:
+    """One resource's part."""
+
+    baseline_kw: float | None
+    """None when nothing was reported in the baseline window; then nothing counts as delivered."""
+    delivered_kwh: float
+    intervals_received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One event's sum."""
+
+    intervals_expected: int
+    intervals_received: int
+    baseline_kw: float
+    delivered_kwh: float
+    complete_until: datetime | None
+    """End of the last interval before the first one missing."""
+    by_resource: dict[str, ResourceDelivery]
+
+
+def delivery(event: CalledEvent, ven: VenRecord, baseline_s: float) -> Delivery:
+    """Count ``event`` by what ``ven`` reported so far."""
+    expected = expected_intervals(event, ven)
+    parts = {
+        resource_id: _resource(event, ven, rid, expected, baseline_s) for rid, resource_id in ven.resources.items()
+    }
+    return Delivery(
+        intervals_expected=len(expected) * len(ven.resources),
+        intervals_received=sum(part.intervals_received for part in parts.values()),
+        baseline_kw=sum(part.baseline_kw or 0.0 for part in parts.values()),
+        delivered_kwh=sum(part.delivered_kwh for part in parts.values()),
+        complete_until=_complete_until(ven, expected),
+        by_resource=parts,
+    )
+
+
+def expected_intervals(event: CalledEvent, ven: VenRecord) -> list[Interval]:
+    """From the first grid boundary after oadrCreatedReport to the end of release."""
+    end = event.dtstart + timedelta(seconds=event.active_s + event.release_s)
+    if ven.reports_created_at is None or ven.reports_created_at >= end:
+        return []
+    return list(Interval(start=ven.reports_created_at, end=end).whole_steps(event.granularity_s))
+
+
+def _resource(
+    event: CalledEvent, ven: VenRecord, rid: str, expected: Sequence[Interval], baseline_s: float
+) -> ResourceDelivery:
+    before = Interval(start=event.dtstart - timedelta(seconds=baseline_s), end=event.dtstart)
+    hold = Interval(
+        start=event.dtstart + timedelta(seconds=event.ramp_s), end=event.dtstart + timedelta(seconds=event.active_s)
+    )
+    baseline = _readings(ven, rid, before, event.granularity_s)
+    held = _readings(ven, rid, hold, event.granularity_s)
+    baseline_kw = sum(baseline) / len(baseline) if baseline else None
+    delivered_kwh = 0.0
+    if baseline_kw is not None:
+        delivered_kwh = sum(energy_kwh(baseline_kw - kw, event.granularity_s) for kw in held)
+    return ResourceDelivery(
+        baseline_kw=baseline_kw,
+        delivered_kwh=delivered_kwh,
+        intervals_received=sum((rid, interval.start) in ven.readings_kw for interval in expected),
+    )
+
+
+def _readings(ven: VenRecord, rid: str, within: Interval, step_s: float) -> list[float]:
+    keys = [(rid, step.start) for step in within.whole_steps(step_s)]
+    return [ven.readings_kw[key] for key in keys if key in ven.readings_kw]
+
+
+def _complete_until(ven: VenRecord, expected: Sequence[Interval]) -> datetime | None:
+    until = None
+    for interval in expected:
+        if any((rid, interval.start) not in ven.readings_kw for rid in ven.resources):
+            break
+        until = interval.end
+    return until

@@ -32,6 +32,8 @@ _WATTS_MODE = 1
 _FIXED_W = 1 << 1
 _SLEW_PCT_PER_S = 100
 _WRITES_KEPT = 4096
+_TIME_EPSILON_S = 1e-6
+"""Steps of a tenth of a second do not add up exactly."""
 
 
 class Battery:
@@ -69,7 +71,7 @@ class Battery:
     def step(self, dt_s: float) -> float:
         """Go on by ``dt_s``; returns the power, discharge positive. Unit: kW."""
         self._revert_in_s -= dt_s
-        if self._revert_in_s <= 0:
+        if self._revert_in_s <= _TIME_EPSILON_S:
             self._revert()
         slew_kw = self.registers.get(CONTROL, "WRmp") / 100.0 * self.storage.rating_kw
         self.storage.step(self._setpoint_kw(), slew_kw_per_s=slew_kw, dt_s=dt_s)
@@ -106,7 +108,7 @@ class Battery:
 
     def _show_time_left(self) -> None:
         left_s = self._revert_in_s if math.isfinite(self._revert_in_s) else 0.0
-        self.registers.put(CONTROL, "WSetRvrtRem", math.ceil(left_s))
+        self.registers.put(CONTROL, "WSetRvrtRem", math.ceil(left_s - _TIME_EPSILON_S))
 
 
 def _registers(storage: Storage, site_id: str) -> RegisterMap:

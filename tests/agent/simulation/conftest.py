@@ -13,8 +13,14 @@ from typing import Any
 import pytest
 
 from agent.simulation.nvml import library
+from agent.simulation.scenario import PlantSettings, Scenario, build
 
 RunPynvml = Callable[[Path, str], Any]
+
+
+def reference_site(site_id: str = "site-a", seed: int = 7, **settings: Any) -> Scenario:
+    """The reference site; nothing of it touches its folder."""
+    return build(PlantSettings(site_id=site_id, seed=seed, state_dir=Path("unused"), **settings))
 
 
 @pytest.fixture(scope="session")

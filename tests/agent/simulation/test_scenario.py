@@ -6,19 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from agent.simulation.scenario import PlantSettings, Scenario, build, expected_power_w, write_workloads
+from agent.simulation.scenario import PlantSettings, expected_power_w, write_workloads
 from agent.workloads.curves import DECODE
 from agent.workloads.jobs import FlexTier, Workloads
 from grid.errors import ConfigError
 from grid.process.config import load
-
-
-def reference(site_id: str = "site-a", seed: int = 7) -> Scenario:
-    return build(PlantSettings(site_id=site_id, seed=seed, state_dir=Path("unused")))
+from tests.agent.simulation.conftest import reference_site
 
 
 def test_tiers_share_the_load_as_the_reference_site_does() -> None:
-    scenario = reference()
+    scenario = reference_site()
     load_kw = dict.fromkeys(FlexTier, 0.0)
     for job, settings in zip(scenario.workloads.jobs, scenario.settings.jobs, strict=True):
         load_kw[job.tier] += len(job.gpu_uuids) * expected_power_w(settings) / 1000
@@ -29,7 +26,7 @@ def test_tiers_share_the_load_as_the_reference_site_does() -> None:
 
 
 def test_every_gpu_runs_one_job() -> None:
-    scenario = reference()
+    scenario = reference_site()
     assigned = [uuid for job in scenario.workloads.jobs for uuid in job.gpu_uuids]
     assert tuple(assigned) == scenario.uuids
     assert len(set(assigned)) == 256
@@ -38,21 +35,23 @@ def test_every_gpu_runs_one_job() -> None:
 
 
 def test_power_of_the_site_follows_its_ratios() -> None:
-    scenario = reference()
+    scenario = reference_site()
     assert scenario.gpu_kw / scenario.site_kw == pytest.approx(0.7 / 1.2)
     assert scenario.battery_kw == pytest.approx(0.1 * scenario.site_kw)
 
 
 def test_sites_differ_and_a_seed_repeats_itself() -> None:
-    assert reference().workloads == reference().workloads
-    prices = [[job.price_usd_per_gpu_hour for job in reference(site).workloads.jobs] for site in ("site-a", "site-b")]
+    assert reference_site().workloads == reference_site().workloads
+    prices = [
+        [job.price_usd_per_gpu_hour for job in reference_site(site).workloads.jobs] for site in ("site-a", "site-b")
+    ]
     assert prices[0] != prices[1]
     assert all(1.0 <= price <= 3.9 for site in prices for price in site)
-    assert not set(reference("site-a").uuids) & set(reference("site-b").uuids)
+    assert not set(reference_site("site-a").uuids) & set(reference_site("site-b").uuids)
 
 
 def test_workloads_are_readable_by_the_agent(tmp_path: Path) -> None:
-    scenario = reference()
+    scenario = reference_site()
     write_workloads(scenario, tmp_path / "workloads.json")
     assert Workloads.read(tmp_path / "workloads.json") == scenario.workloads
 

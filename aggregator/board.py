@@ -153,7 +153,7 @@ class NowBoard:
         self._sites = {site_id: _Site(site_id=site_id, name=name) for site_id, name in sites.items()}
         self._vens: dict[str, VenView] = {}
         self._events: dict[tuple[str, str], EventView] = {}
-        self._settlements: dict[tuple[str, str, int], Mapping[str, Any]] = {}
+        self._settlements: dict[tuple[int, int], Mapping[str, Any]] = {}
         self._listeners: set[asyncio.Event] = set()
 
     def link(self, site_id: str, *, connected: bool) -> None:
@@ -197,8 +197,8 @@ class NowBoard:
             self._changed()
 
     def settlement(self, statement: Mapping[str, Any]) -> None:
-        """A statement was made: JSON values with enrolment_id, event_id and version."""
-        key = (statement["enrolment_id"], statement["event_id"], statement["version"])
+        """A statement was made: JSON values with commitment_id and version."""
+        key = (statement["commitment_id"], statement["version"])
         self._settlements[key] = dict(statement)
         self._changed()
 

@@ -16,8 +16,9 @@ from grid.clock import Clock
 from grid.events import Decision, EventStatus, GridEvent, OptType
 from ven.config import VenSettings
 from ven.errors import EventError, VenError, WireError
-from ven.journal import Registration, VenJournal
+from ven.journal import VenJournal
 from ven.ports import EventSink
+from ven.records import Registration
 from ven.signals import grid_event
 from ven.wire.messages import INVALID_DATA, OK, OUT_OF_SEQUENCE, DistributeEvent, UnreadableEvent, WireEvent
 

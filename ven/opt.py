@@ -11,8 +11,9 @@ from grid.clock import Clock
 from ven.backoff import Backoff
 from ven.errors import VtnError
 from ven.exchange import Exchange
-from ven.journal import Answer, Registration, VenJournal
+from ven.journal import VenJournal
 from ven.ports import VenObserver
+from ven.records import Answer, Registration
 from ven.wire.messages import CreatedEvent
 
 

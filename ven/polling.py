@@ -17,9 +17,9 @@ from ven.backoff import Backoff
 from ven.errors import NotRegisteredError, VenError, VtnRefusedError, WireError
 from ven.events import EventDesk
 from ven.exchange import Exchange
-from ven.journal import Registration
 from ven.opt import OptSender
 from ven.ports import VenObserver
+from ven.records import Registration
 from ven.registration import Registrar
 from ven.reports import ReportDesk
 from ven.status import Vitals

@@ -6,6 +6,7 @@ here: events and decisions are ``grid.events``, readings are kW per resource.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,8 +30,12 @@ class Reading:
     """The mean power of one resource over one interval."""
 
     kw: float
-    """Import is positive."""
+    """Import is positive. Finite: what was not measured is None, not NaN."""
     quality: Quality = Quality.GOOD
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.kw):
+            raise ValueError(f"{self.kw} kW is no reading: a missing reading is None")
 
 
 class EventSink(Protocol):

@@ -15,8 +15,9 @@ from grid.clock import Clock
 from ven.config import VenSettings
 from ven.errors import NotRegisteredError, VtnError, VtnRefusedError, WireError
 from ven.exchange import Exchange, check
-from ven.journal import Registration, VenJournal
+from ven.journal import VenJournal
 from ven.ports import VenObserver
+from ven.records import Registration
 from ven.wire.messages import CreatedPartyRegistration, CreatePartyRegistration
 
 

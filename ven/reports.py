@@ -20,8 +20,9 @@ from ven.backoff import Backoff
 from ven.config import VenSettings
 from ven.errors import VenError, VtnError, WireError
 from ven.exchange import Exchange, check
-from ven.journal import OwedUpdate, Registration, StoredRequest, VenJournal
+from ven.journal import VenJournal
 from ven.ports import ReportSource, VenObserver
+from ven.records import OwedUpdate, Registration, StoredRequest
 from ven.waiting import Alarm
 from ven.wire.codec import encode
 from ven.wire.messages import (

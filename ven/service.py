@@ -7,7 +7,7 @@ certificate cannot stand, or no VTN ever took any of its VENs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -25,10 +25,13 @@ from ven.ports import EventSink, ReportSource, VenObserver
 from ven.registration import Registrar
 from ven.reports import ReportDesk
 from ven.status import VenStatus, Vitals
-from ven.transport import HttpsTransport
+from ven.transport import HttpsTransport, Transport
 from ven.waiting import Alarm
 from ven.wire.codec import Codec
 from ven.wire.signatures import Signer, Verifier
+
+Connect = Callable[[VenSettings, Clock], Awaitable[Transport]]
+"""Opens the way to a VEN's VTN. Raises CertificateError."""
 
 REFUSALS_BEFORE_GIVING_UP = 3
 """In a row, by a VTN that never took the VEN."""
@@ -45,6 +48,7 @@ class VenGateway:
         source: ReportSource,
         observer: VenObserver,
         clock: Clock,
+        connect: Connect = HttpsTransport.open,
     ) -> None:
         enrolments = [one.enrolment_id for one in settings]
         if len(set(enrolments)) != len(enrolments):
@@ -55,6 +59,7 @@ class VenGateway:
         self._source = source
         self._observer = observer
         self._clock = clock
+        self._connect = connect
         self._vens: dict[str, _Ven] = {}
 
     async def run(self) -> None:
@@ -94,7 +99,7 @@ class VenGateway:
 
     async def _exchange(self, settings: VenSettings) -> Exchange:
         codec = Codec(Signer(settings.identity), Verifier(settings.identity, settings.vtn_host), self._clock)
-        return Exchange(await HttpsTransport.open(settings, self._clock), codec)
+        return Exchange(await self._connect(settings, self._clock), codec)
 
     def _ven(self, settings: VenSettings, journal: VenJournal, exchange: Exchange, tasks: asyncio.TaskGroup) -> _Ven:
         return _Ven(

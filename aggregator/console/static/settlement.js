@@ -1,0 +1,24 @@
+// The newest statement: what was owed, what the stored readings show, what is paid.
+
+import { field, part, show, write, writeFigure, writeStatus } from "./dom.js";
+import { kwh, percent, usd } from "./format.js";
+
+export function renderSettlement(statements) {
+  const root = part("settlement");
+  const latest = statements.at(-1);
+  for (const name of ["figures", "which", "missing"]) show(field(root, name), latest !== undefined);
+  show(field(root, "none"), latest === undefined);
+  if (latest === undefined) return;
+  // Exact decimals arrive as text; what is shown of them survives the conversion to a double.
+  writeFigure(field(root, "payment"), usd(latest.payment_usd));
+  writeFigure(field(root, "committed"), kwh(Number(latest.committed_kwh)));
+  writeFigure(field(root, "delivered"), kwh(Number(latest.delivered_kwh)));
+  writeFigure(field(root, "performance"), percent(Number(latest.performance_ratio) * 100));
+  write(field(root, "which"), `Event ${latest.event_id} · ${latest.enrolment_id} · version ${latest.version}, ${latest.status}`);
+  writeMissing(field(root, "missing"), latest.missing_intervals);
+}
+
+function writeMissing(element, count) {
+  if (count === 0) writeStatus(element, "ok", "Every interval of the hold was metered");
+  else writeStatus(element, "warn", `${count} site ${count === 1 ? "interval" : "intervals"} missing: nothing is counted for them`);
+}

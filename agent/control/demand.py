@@ -1,0 +1,64 @@
+"""What each class of GPUs asks for when nothing holds it back, and so what a cap would take from it.
+
+A cap takes only what is above it: it clips the compute phase of a training step and leaves the rest of the step
+alone, and does nothing to a server whose load is below it. So a class is described by its demand over the last
+uncapped minute, second by second, and its mean power under a bound p is the mean of min(demand, p): concave in p.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.workloads.curves import PowerCurve
+
+WINDOW_S = 60
+ENOUGH_S = 10
+PIECES = 8
+"""Into how many equally likely pieces the demand is cut for allocation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Demand:
+    """A class's demand: samples of its power per GPU, uncapped."""
+
+    samples_w: NDArray[np.float64]
+
+    @classmethod
+    def full(cls, curve: PowerCurve) -> Demand:
+        """A class never seen uncapped is taken to be busy all the time."""
+        return cls(samples_w=np.array([curve.max_power_w]))
+
+    @classmethod
+    def seen(cls, power_w: NDArray[np.float64]) -> Demand:
+        """From measured power per GPU."""
+        return cls(samples_w=power_w)
+
+    def mean_under(self, bound_w: float) -> float:
+        """Mean power per GPU when it cannot exceed ``bound_w``. Unit: W."""
+        return float(np.minimum(self.samples_w, bound_w).mean())
+
+    def knees_w(self) -> list[float]:
+        """Powers at which the share of time a bound bites changes, from the lowest to the highest demand."""
+        return sorted({float(q) for q in np.quantile(self.samples_w, np.linspace(0, 1, PIECES + 1))})
+
+
+class DemandWindow:
+    """The last uncapped minute of one class."""
+
+    def __init__(self, curve: PowerCurve) -> None:
+        self._curve = curve
+        self._power_w: deque[float] = deque(maxlen=WINDOW_S)
+
+    def observe(self, power_w: float) -> None:
+        """Take in one sample of power per GPU, uncapped."""
+        self._power_w.append(power_w)
+
+    @property
+    def demand(self) -> Demand:
+        if len(self._power_w) < ENOUGH_S:
+            return Demand.full(self._curve)
+        return Demand.seen(np.array(self._power_w))

@@ -1,0 +1,88 @@
+"""What the loop sees each second, and what it answers: plain values, in kW.
+
+At the meter import is positive; battery power is positive for discharge. A reading that is missing is None: the
+loop never sees a made-up number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from grid.intervals import Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterReading:
+    """The mean of one whole second at the meter."""
+
+    site_kw: float
+    covers: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatteryReading:
+    """The battery now."""
+
+    power_kw: float
+    """Discharge > 0."""
+    soc_pct: float
+    energy_kwh: float
+    """What it holds when full."""
+    max_discharge_kw: float
+    max_charge_kw: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassReading:
+    """All GPUs of one job, together."""
+
+    power_kw: float
+    """Mean of the last second."""
+    instant_kw: float
+    """At this moment: over many seconds it shows the phases of a training step, which a mean blurs."""
+    gpu_count: int
+    """GPUs that answer and can be capped; a lost one is not among them."""
+    prior_w: float
+    """The limit they had before we touched them. Per GPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """One tick's view of the site."""
+
+    meter: MeterReading | None
+    battery: BatteryReading | None
+    classes: Mapping[str, ClassReading]
+
+    @property
+    def gpu_kw(self) -> float:
+        """All GPUs, as NVML says."""
+        return sum(c.power_kw for c in self.classes.values())
+
+
+class Mode(StrEnum):
+    """What the loop is doing."""
+
+    IDLE = "idle"
+    EVENT = "event"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actions:
+    """What to do this second."""
+
+    mode: Mode
+    caps_w: Mapping[str, float] | None
+    """Cap per GPU of every class; None: no cap of ours may be in force."""
+    battery_kw: float | None
+    """Set-point, discharge > 0; None: the battery belongs to its own controller."""
+    target_kw: float | None
+    """What the meter is held to now (limit less margin); None without one."""
+    baseline_kw: float | None
+    """What the meter would read uncurtailed; None until it was seen for a while."""
+    marginal_usd_per_kwh: float
+    """The water level: what the dearest kWh given up now costs the site."""
+    alarms: tuple[str, ...]

@@ -1,0 +1,99 @@
+"""Baseline, meter trust, battery bounds and capability, one by one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from agent.control.allocate import Step
+from agent.control.baseline import BaselineForecast
+from agent.control.capability import capability
+from agent.control.failsafe import FROZEN_READINGS, MeterTrust, MeterWatch, Quality
+from agent.control.readings import BatteryReading
+from agent.control.storage import bounds, held_for_kw, recharge_kw
+from agent.control.tuning import Tuning
+
+T0 = datetime(2026, 7, 1, 16, 0, tzinfo=UTC)
+TUNING = Tuning()
+
+
+def battery(soc_pct: float = 50.0) -> BatteryReading:
+    return BatteryReading(power_kw=0.0, soc_pct=soc_pct, energy_kwh=2.5, max_discharge_kw=10.0, max_charge_kw=8.0)
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def test_the_baseline_is_the_mean_of_the_last_minute_with_wild_seconds_drawn_in() -> None:
+    forecast = BaselineForecast()
+    for second in range(9):
+        forecast.observe(at(second), 50.0)
+    assert forecast.kw is None
+    for second in range(9, 100):
+        forecast.observe(at(second), 100.0 + second % 2)
+    assert forecast.kw == pytest.approx(100.5)
+    forecast.observe(at(100), 10_000.0)
+    assert forecast.kw == pytest.approx(100.5, rel=0.01)
+
+
+def judge(watch: MeterWatch, start: int, values: list[float | None], expected: float | None = None) -> list[MeterTrust]:
+    return [watch.judge(value, expected, at(start + i)) for i, value in enumerate(values)]
+
+
+def test_one_missed_second_is_no_reason_to_doubt_and_a_silent_meter_is() -> None:
+    watch = MeterWatch()
+    assert judge(watch, 0, [100.0, None, None])[-1].trusted
+    doubtful = judge(watch, 3, [None])[-1]
+    assert not doubtful.trusted
+    assert doubtful.reason.startswith("meter stale")
+    assert doubtful.quality is Quality.ESTIMATED
+
+
+def test_a_frozen_meter_is_doubted_and_after_a_minute_the_staged_table_applies() -> None:
+    trusts = judge(MeterWatch(), 0, [100.0] * (FROZEN_READINGS + 62))
+    assert trusts[FROZEN_READINGS - 1].trusted
+    assert not trusts[FROZEN_READINGS].trusted
+    assert not trusts[FROZEN_READINGS + 59].staged
+    assert trusts[FROZEN_READINGS + 60].staged
+
+
+def test_a_meter_that_disagrees_with_the_sub_meters_is_doubted_until_half_a_minute_of_agreement() -> None:
+    watch = MeterWatch()
+    trusts = judge(watch, 0, [100.0 + i / 10 for i in range(10)], expected=120.0)
+    assert not trusts[-1].trusted
+    again = judge(watch, 10, [120.0 + i % 3 for i in range(40)], expected=120.0)
+    assert not again[29].trusted
+    assert again[31].trusted
+
+
+def test_battery_bounds_keep_the_reserve_the_rating_and_never_export() -> None:
+    assert bounds(battery(), TUNING, load_kw=100.0, may_charge=True).highest_kw == 10.0
+    assert bounds(battery(), TUNING, load_kw=4.0, may_charge=True).highest_kw == 4.0
+    assert bounds(battery(10.0), TUNING, load_kw=100.0, may_charge=True).highest_kw == 0.0
+    assert 0 < bounds(battery(10.5), TUNING, load_kw=100.0, may_charge=True).highest_kw < 1.0
+    assert bounds(battery(), TUNING, load_kw=100.0, may_charge=False).lowest_kw == 0.0
+    assert bounds(battery(95.0), TUNING, load_kw=100.0, may_charge=True).lowest_kw == 0.0
+
+
+def test_recharge_stays_inside_the_headroom_and_ends() -> None:
+    assert recharge_kw(battery(40.0), to_soc_pct=50.0, headroom_kw=1.5) == -1.5
+    assert recharge_kw(battery(40.0), to_soc_pct=50.0, headroom_kw=-3.0) == 0.0
+    assert recharge_kw(battery(49.95), to_soc_pct=50.0, headroom_kw=5.0) is None
+
+
+def test_capability_is_convex_and_the_battery_comes_last_at_what_it_can_hold() -> None:
+    steps = [
+        Step(class_id="a", from_w=300.0, to_w=200.0, kw=2.0, usd_per_kwh=1.0),
+        Step(class_id="b", from_w=300.0, to_w=200.0, kw=1.0, usd_per_kwh=1.0),
+        Step(class_id="b", from_w=200.0, to_w=100.0, kw=1.0, usd_per_kwh=3.0),
+    ]
+    offer = capability(steps, battery(), site_id="s", at=T0, baseline_kw=100.0, tuning=TUNING)
+    assert [s.kw for s in offer.segments[:2]] == pytest.approx([3.18, 1.06])
+    assert offer.segments[-1].kw == pytest.approx(held_for_kw(battery(), TUNING), abs=1e-4)
+    costs = [s.usd_per_kwh for s in offer.segments]
+    assert costs == sorted(costs)
+    assert offer.deliverable_kw == pytest.approx(np.sum([s.kw for s in offer.segments]))
+    assert len(capability(steps, None, site_id="s", at=T0, baseline_kw=100.0, tuning=TUNING).segments) == 2

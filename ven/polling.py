@@ -74,24 +74,25 @@ class PollLoop:
         backoff = Backoff()
         while True:
             try:
-                await self._converse()
+                polled = await self._converse()
             except VenError as error:
                 await self._failed(error)
                 await self._clock.sleep(backoff.next_s())
                 continue
-            self._vitals.succeeded()
-            backoff.reset()
+            if polled:
+                self._vitals.succeeded()
+                backoff.reset()
             await self._alarm.wait(self._next_poll_s - self._clock.monotonic())
 
-    async def _converse(self) -> None:
-        """One round; polls when that is due."""
+    async def _converse(self) -> bool:
+        """One round; polls when that is due and returns whether it was."""
         registration = await self._registrar.ensure()
         await self._reports.offer(registration)
         if self._catch_up:
             await self._request_events(registration)
         await self._settle(registration)
         if self._clock.monotonic() < self._next_poll_s:
-            return
+            return False
         self._next_poll_s = self._clock.monotonic() + registration.poll_interval_s
         answer = await self._exchange.ask(Poll(ven_id=registration.ven_id))
         now = self._clock.now()
@@ -99,6 +100,7 @@ class PollLoop:
         self._vitals.last_poll = now
         await self._receive(answer, registration)
         await self._settle(registration)
+        return True
 
     async def _request_events(self, registration: Registration) -> None:
         """Every event again; those whose answer is still owed are answered once, under the new requestID."""

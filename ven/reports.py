@@ -134,17 +134,18 @@ class ReportDesk:
     async def run(self) -> None:
         """Build and deliver until cancelled."""
         backoff = Backoff()
+        not_before_s = self._clock.monotonic()
         while True:
             more = await self._build_due()
-            try:
-                await self._deliver()
-                backoff.reset()
-                pause_s = 0.0 if more else self._until_due_s()
-            except VenError as error:
-                # The poll loop meets the same trouble, tells it and cures it; here it only means: later.
-                self._log.info("report data is kept", why=str(error), owed=self._journal.owed_updates(self._key))
-                pause_s = backoff.next_s()
-            await self._alarm.wait(pause_s)
+            if self._clock.monotonic() >= not_before_s:
+                try:
+                    await self._deliver()
+                    backoff.reset()
+                except VenError as error:
+                    # The poll loop meets the same trouble, tells it and cures it; here it only means: later.
+                    self._log.info("report data is kept", why=str(error), owed=self._journal.owed_updates(self._key))
+                    not_before_s = self._clock.monotonic() + backoff.next_s()
+            await self._alarm.wait(0.0 if more else self._pause_s(not_before_s - self._clock.monotonic()))
 
     def _channels(self) -> tuple[PowerChannel, ...]:
         return tuple(
@@ -276,12 +277,14 @@ class ReportDesk:
         if answer.cancel is not None and registration is not None:
             await self.cancelled(answer.cancel, registration.ven_id)
 
-    def _until_due_s(self) -> float:
-        """How long nothing is to be built. Unit: s."""
+    def _pause_s(self, blocked_s: float) -> float:
+        """How long there is nothing to build, nor to deliver once ``blocked_s`` are over. Unit: s."""
         now = self._clock.now()
         due = [
             (request.next_start - now).total_seconds() + request.back_duration_s
             for request in self._journal.active_requests(self._key)
         ]
         soonest_s = min([LONGEST_PAUSE_S, *due])
-        return soonest_s if soonest_s > 0 else INCOMPLETE_RETRY_S
+        if soonest_s <= 0:
+            soonest_s = INCOMPLETE_RETRY_S
+        return min(soonest_s, blocked_s) if blocked_s > 0 else soonest_s

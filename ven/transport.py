@@ -87,6 +87,8 @@ class HttpsTransport:
         except aiohttp.ClientConnectorSSLError as error:
             raise self._handshake_failed(error) from error
         except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, ConnectionResetError):
+                raise self._hung_up() from error
             raise VtnUnreachableError(
                 f"cannot connect to {self._url}: {error.os_error.strerror or error}; check that the VTN runs"
             ) from error
@@ -109,14 +111,15 @@ class HttpsTransport:
         )
 
     def _lost(self, error: Exception, *, reused: bool) -> VtnRefusedError | VtnUnreachableError:
-        """Under TLS 1.3 a server refuses a client's certificate after the client's side of the handshake is done.
-
-        On a connection that carried messages before, the same loss is an outage.
-        """
+        """On a connection that carried messages before, a loss is an outage."""
         if reused:
             return VtnUnreachableError(f"{self._url} closed the connection: {error!r}")
+        return self._hung_up()
+
+    def _hung_up(self) -> VtnRefusedError:
+        """Under TLS 1.2 a server that refuses a client's certificate hangs up in the handshake, under 1.3 after it."""
         return VtnRefusedError(
-            f"{self._url} hung up right after the TLS handshake: the VTN probably refused this certificate "
+            f"{self._url} hung up at the TLS handshake: the VTN probably refused this certificate "
             f"(fingerprint {self._fingerprint}); have the utility accept it"
         )
 

@@ -1,0 +1,568 @@
+"""The gateway in virtual time against a scripted VTN: outages, refusals, slow sinks, odd requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grid.clock import VirtualClock
+from grid.events import Decision, GridEvent, OptType
+from grid.intervals import Interval, ceil_to
+from tests.ven.conftest import CLOCK, DecidingSink, Pki, RecordingObserver, SteadySource, ven_settings
+from tests.ven.scripted import (
+    OK,
+    Answer,
+    Fields,
+    Received,
+    ScriptedVtn,
+    asking,
+    distributing,
+    event_fields,
+    registered,
+    report_request,
+)
+from ven.config import VenSettings
+from ven.errors import VenError, VtnError, VtnRefusedError, VtnUnreachableError
+from ven.ports import EventSink
+from ven.service import VenGateway
+
+KEY = "ven-a"
+
+
+class Stage:
+    """One VEN, its scripted VTN, and time that moves when told to."""
+
+    def __init__(self, pki: Pki, journal: Path) -> None:
+        self.clock = VirtualClock(ceil_to(CLOCK.now(), 10))
+        self.vtn = ScriptedVtn(pki.vtn())
+        self.sink: EventSink = DecidingSink()
+        self.source = SteadySource({"site-1": 100.0, "site-2": 50.0})
+        self.observer = RecordingObserver()
+        self.settings = ven_settings(pki.ven(KEY), "https://127.0.0.1/OpenADR2/Simple/2.0b", report_lateness_s=30.0)
+        self.journal = journal
+        self.task: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def running(self, *others: VenSettings) -> AsyncIterator[VenGateway]:
+        """A gateway of this process; leaving it is the process's death."""
+        settings: Sequence[VenSettings] = [self.settings, *others]
+        gateway = VenGateway(
+            settings, self.journal, self.sink, self.source, self.observer, self.clock, self.vtn.connect
+        )
+        self.task = asyncio.create_task(gateway.run())
+        try:
+            await self.clock.advance(0)
+            yield gateway
+        finally:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+    def poll_with(self, *answers: Answer) -> None:
+        """Answer the next polls so; then nothing more."""
+        queue = list(answers)
+        self.vtn.answers["oadrPoll"] = lambda fields: queue.pop(0)(fields) if queue else ("oadrResponse", {})
+
+    def opts(self) -> list[tuple[str, int, str, int, str]]:
+        """What was answered: event, modification, opt, code, requestID."""
+        found = [
+            answer for message in self.vtn.named("oadrCreatedEvent") for answer in message.fields["event_responses"]
+        ]
+        return [
+            (a["event_id"], a["modification_number"], a["opt_type"], a["response_code"], a["request_id"]) for a in found
+        ]
+
+
+@pytest.fixture
+def stage(pki: Pki, tmp_path: Path) -> Stage:
+    return Stage(pki, tmp_path / "ven.sqlite")
+
+
+def unreachable(_: Fields) -> tuple[str, dict[str, Any]]:
+    raise VtnUnreachableError("gone")
+
+
+def failing(code: int) -> Answer:
+    def answer(_: Fields) -> tuple[str, dict[str, Any]]:
+        raise VtnError(code, "scripted")
+
+    return answer
+
+
+def answering(code: int) -> Answer:
+    return lambda _: ("oadrResponse", {"response": {**OK, "response_code": code, "response_description": "scripted"}})
+
+
+# --- the session
+
+
+async def test_it_registers_offers_asks_for_events_and_polls_no_faster_than_told(stage: Stage) -> None:
+    async with stage.running() as gateway:
+        await stage.clock.advance(5.5)
+        (status,) = gateway.status()
+    names = [message.name for message in stage.vtn.received]
+    assert names[:4] == ["oadrCreatePartyRegistration", "oadrRegisterReport", "oadrRequestEvent", "oadrPoll"]
+    assert names[4:] == ["oadrPoll"] * 5
+    assert (status.registered, status.ven_id, status.vtn_id, status.stale) == (True, "ven-1", "utility", False)
+    assert status.last_poll == stage.observer.polls[-1]
+
+
+async def test_a_restart_uses_the_registration_it_has(stage: Stage) -> None:
+    async with stage.running():
+        await stage.clock.advance(1)
+    stage.vtn.received.clear()
+    async with stage.running():
+        await stage.clock.advance(1)
+    assert {message.name for message in stage.vtn.received} == {"oadrRequestEvent", "oadrPoll"}
+    assert stage.observer.registrations == ["ven-1"]
+
+
+async def test_an_outage_is_waited_out_and_every_event_asked_for_again(stage: Stage) -> None:
+    async with stage.running() as gateway:
+        await stage.clock.advance(2)
+        stage.vtn.answers["oadrPoll"] = unreachable
+        await stage.clock.advance(600)
+        (status,) = gateway.status()
+        assert (status.registered, status.stale, status.why) == (True, True, "gone")
+        tries = len(stage.vtn.named("oadrPoll"))
+        assert 10 < tries < 40
+        stage.vtn.answers.clear()
+        stage.vtn.received.clear()
+        await stage.clock.advance(61)
+        (status,) = gateway.status()
+    assert not status.stale
+    assert stage.vtn.received[0].name == "oadrRequestEvent"
+    assert stage.observer.failures == ["gone"]
+
+
+async def test_a_vtn_that_is_down_at_the_start_is_waited_for(stage: Stage) -> None:
+    stage.vtn.answers["oadrCreatePartyRegistration"] = unreachable
+    async with stage.running() as gateway:
+        await stage.clock.advance(300)
+        assert not gateway.status()[0].registered
+        stage.vtn.answers.clear()
+        await stage.clock.advance(61)
+        assert gateway.status()[0].registered
+
+
+async def test_asked_to_register_again_it_tries_what_it_has_and_then_anew(stage: Stage) -> None:
+    async with stage.running():
+        await stage.clock.advance(1)
+        stage.poll_with(lambda _: ("oadrRequestReregistration", {}))
+        stage.vtn.answers["oadrCreatePartyRegistration"] = lambda fields: (
+            answering(452)(fields) if fields.get("registration_id") else registered(fields)
+        )
+        stage.vtn.received.clear()
+        await stage.clock.advance(5)
+    first, second = stage.vtn.named("oadrCreatePartyRegistration")
+    assert (first.fields["ven_id"], first.fields["registration_id"]) == ("ven-1", "registration-1")
+    assert "registration_id" not in second.fields
+    assert len(stage.vtn.named("oadrRegisterReport")) == 1
+
+
+@pytest.mark.parametrize(
+    "refusing",
+    [
+        lambda _: ("oadrCreatedPartyRegistration", {**registered({})[1], "registration_id": None, "ven_id": None}),
+        answering(463),
+        answering(451),
+    ],
+)
+async def test_a_vtn_that_never_takes_us_ends_the_gateway_with_what_to_do(stage: Stage, refusing: Answer) -> None:
+    stage.vtn.answers["oadrCreatePartyRegistration"] = refusing
+    async with stage.running():
+        await stage.clock.advance(10)
+        assert stage.task is not None
+        assert stage.task.done()
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await stage.task
+    assert caught.group_contains(VtnRefusedError, match="have the utility accept the certificate with fingerprint")
+
+
+async def test_a_refused_ven_does_not_stop_the_others(stage: Stage, pki: Pki) -> None:
+    other = stage.settings.model_copy(update={"enrolment_id": "ven-b", "ven_name": "ven-b"})
+    refuse = answering(463)
+    stage.vtn.answers["oadrCreatePartyRegistration"] = lambda fields: (
+        refuse(fields) if fields["ven_name"] == "ven-b" else registered(fields)
+    )
+    async with stage.running(other) as gateway:
+        await stage.clock.advance(60)
+        first, second = gateway.status()
+    assert (first.registered, first.stale) == (True, False)
+    assert (second.registered, second.stale) == (False, True)
+
+
+async def test_the_wrong_vtn_is_refused(stage: Stage) -> None:
+    stage.settings = stage.settings.model_copy(update={"vtn_id": "another"})
+    async with stage.running():
+        await stage.clock.advance(10)
+        assert stage.task is not None
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await stage.task
+    assert caught.group_contains(VtnRefusedError, match="calls itself utility, not another")
+
+
+# --- events
+
+
+def start_of(stage: Stage) -> datetime:
+    return ceil_to(stage.clock.now() + timedelta(seconds=15), 10)
+
+
+async def test_an_event_is_decided_and_answered_before_the_next_poll(stage: Stage) -> None:
+    async with stage.running():
+        await stage.clock.advance(1)
+        stage.vtn.received.clear()
+        stage.poll_with(distributing(event_fields("e", start_of(stage)), request_id="q-7"))
+        await stage.clock.advance(1)
+    assert [message.name for message in stage.vtn.received] == ["oadrPoll", "oadrCreatedEvent"]
+    assert stage.opts() == [("e", 0, "optIn", 200, "q-7")]
+    assert stage.observer.opts == [("e", 0, OptType.OPT_IN)]
+
+
+async def test_each_event_of_a_message_has_its_own_code(stage: Stage) -> None:
+    start = start_of(stage)
+    async with stage.running():
+        await stage.clock.advance(1)
+        stage.poll_with(
+            distributing(
+                event_fields("good", start),
+                event_fields("elsewhere", start, targets=[{"ven_id": "ven-2"}]),
+                event_fields("garbled", start, status="none"),
+                event_fields("quiet", start, response_required="never"),
+                event_fields("over", start, status="cancelled"),
+            )
+        )
+        await stage.clock.advance(2)
+    assert isinstance(stage.sink, DecidingSink)
+    assert [event.event_id for event in stage.sink.accepted] == ["good", "quiet"]
+    assert sorted(stage.opts()) == [
+        ("elsewhere", 0, "optOut", 462, "q-1"),
+        ("garbled", 0, "optOut", 454, "q-1"),
+        ("good", 0, "optIn", 200, "q-1"),
+        ("over", 0, "optOut", 200, "q-1"),
+    ]
+
+
+async def test_modifications_higher_same_and_stale(stage: Stage) -> None:
+    start = start_of(stage)
+    async with stage.running():
+        await stage.clock.advance(1)
+        stage.poll_with(
+            distributing(event_fields("e", start, modification_number=1), request_id="q-1"),
+            distributing(event_fields("e", start, modification_number=1), request_id="q-2"),
+            distributing(event_fields("e", start, modification_number=0), request_id="q-3"),
+            distributing(event_fields("e", start, modification_number=2, status="cancelled"), request_id="q-4"),
+        )
+        await stage.clock.advance(5)
+    assert isinstance(stage.sink, DecidingSink)
+    assert [(e.modification_number, e.status) for e in stage.sink.accepted] == [(1, "far"), (2, "cancelled")]
+    assert stage.opts() == [
+        ("e", 1, "optIn", 200, "q-1"),
+        ("e", 1, "optIn", 200, "q-2"),
+        ("e", 0, "optOut", 450, "q-3"),
+        ("e", 2, "optIn", 200, "q-4"),
+    ]
+
+
+async def test_an_answer_the_vtn_did_not_take_is_sent_again_and_holds_up_nothing(stage: Stage) -> None:
+    async with stage.running() as gateway:
+        await stage.clock.advance(1)
+        stage.vtn.answers["oadrCreatedEvent"] = failing(500)
+        stage.poll_with(distributing(event_fields("e", start_of(stage))))
+        polls = len(stage.observer.polls)
+        await stage.clock.advance(10)
+        assert len(stage.observer.polls) >= polls + 9
+        assert gateway.status()[0].answers_owed == 1
+        stage.vtn.answers["oadrCreatedEvent"] = lambda _: ("oadrResponse", {})
+        await stage.clock.advance(20)
+        assert gateway.status()[0].answers_owed == 0
+    assert stage.observer.opts == [("e", 0, OptType.OPT_IN)]
+
+
+async def test_an_answer_the_vtn_refuses_for_good_is_not_repeated(stage: Stage) -> None:
+    async with stage.running() as gateway:
+        await stage.clock.advance(1)
+        stage.vtn.answers["oadrCreatedEvent"] = answering(452)
+        stage.poll_with(distributing(event_fields("e", start_of(stage))))
+        await stage.clock.advance(60)
+        assert gateway.status()[0].answers_owed == 0
+    assert len(stage.opts()) == 1
+    assert stage.observer.opts == []
+
+
+class SlowSink:
+    """Takes its time, or fails."""
+
+    def __init__(self, clock: VirtualClock, seconds: float, *, fails: bool = False) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._fails = fails
+        self.asked = 0
+
+    async def accept(self, event: GridEvent) -> Decision:
+        self.asked += 1
+        await self._clock.sleep(self._seconds)
+        if self._fails:
+            raise RuntimeError("no idea")
+        return Decision(opt=OptType.OPT_IN, reason="late", decided_at=self._clock.now())
+
+
+async def test_without_a_decision_in_time_the_default_goes_out_and_the_decision_follows(stage: Stage) -> None:
+    stage.sink = SlowSink(stage.clock, 5)
+    async with stage.running():
+        await stage.clock.advance(1)
+        stage.poll_with(distributing(event_fields("e", start_of(stage)), request_id="q-7"))
+        await stage.clock.advance(3.5)
+        assert stage.opts() == [("e", 0, "optOut", 200, "q-7")]
+        await stage.clock.advance(3)
+    assert stage.opts() == [("e", 0, "optOut", 200, "q-7"), ("e", 0, "optIn", 200, "q-7")]
+
+
+async def test_a_sink_that_fails_gets_the_default_opt_and_is_asked_again_after_a_restart(stage: Stage) -> None:
+    failing_sink = SlowSink(stage.clock, 0, fails=True)
+    stage.sink = failing_sink
+    async with stage.running():
+        await stage.clock.advance(1)
+        stage.poll_with(distributing(event_fields("e", start_of(stage))))
+        await stage.clock.advance(2)
+        assert [opt for _, _, opt, _, _ in stage.opts()] == ["optOut"]
+    stage.sink = DecidingSink()
+    async with stage.running():
+        await stage.clock.advance(2)
+    assert len(stage.sink.accepted) == 1
+    assert [opt for _, _, opt, _, _ in stage.opts()] == ["optOut", "optIn"]
+
+
+async def test_a_changed_decision_goes_out_at_once(stage: Stage) -> None:
+    async with stage.running() as gateway:
+        await stage.clock.advance(1)
+        stage.poll_with(distributing(event_fields("e", start_of(stage))))
+        await stage.clock.advance(1.1)
+        assert len(stage.opts()) == 1
+        changed = Decision(opt=OptType.OPT_OUT, reason="derated", decided_at=stage.clock.now())
+        gateway.redecide((KEY, "e"), changed)
+        await stage.clock.advance(0.01)
+        assert [opt for _, _, opt, _, _ in stage.opts()] == ["optIn", "optOut"]
+        gateway.redecide((KEY, "e"), replace(changed, reason="still"))
+        await stage.clock.advance(5)
+        assert len(stage.opts()) == 2
+        for key in ((KEY, "unknown"), ("nobody", "e")):
+            with pytest.raises(VenError):
+                gateway.redecide(key, changed)
+
+
+class DyingSink(DecidingSink):
+    """The process dies while this one decides: before it could, or after it did."""
+
+    def __init__(self, *, decided: bool) -> None:
+        super().__init__()
+        self._decided = decided
+
+    async def accept(self, event: GridEvent) -> Decision:
+        if self._decided:
+            self.accepted.append(event)
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+
+@pytest.mark.parametrize("decided", [False, True])
+@pytest.mark.parametrize("offered_again", [False, True])
+async def test_killed_before_the_decision_is_journalled(stage: Stage, decided: bool, offered_again: bool) -> None:
+    stage.sink = DyingSink(decided=decided)
+    offer = distributing(event_fields("e", start_of(stage)))
+    async with stage.running():
+        await stage.clock.advance(1)
+        stage.poll_with(offer)
+        await stage.clock.advance(1.5)
+    assert stage.opts() == []
+    if offered_again:
+        stage.vtn.answers["oadrRequestEvent"] = offer
+    stage.sink = DecidingSink()
+    async with stage.running():
+        await stage.clock.advance(5)
+    assert len(stage.sink.accepted) == 1
+    assert stage.opts() == [("e", 0, "optIn", 200, "q-1")]
+
+
+@pytest.mark.parametrize("offered_again", [False, True])
+async def test_killed_between_journal_and_answer(stage: Stage, offered_again: bool) -> None:
+    offer = distributing(event_fields("e", start_of(stage)))
+    async with stage.running():
+        await stage.clock.advance(1)
+        stage.poll_with(offer)
+        stage.vtn.answers["oadrCreatedEvent"] = unreachable
+        await stage.clock.advance(1.2)
+    assert len(stage.opts()) == 1
+    stage.vtn.received.clear()
+    del stage.vtn.answers["oadrCreatedEvent"]
+    if offered_again:
+        stage.vtn.answers["oadrRequestEvent"] = offer
+    stage.sink = DecidingSink()
+    async with stage.running():
+        await stage.clock.advance(5)
+    assert stage.sink.accepted == []
+    assert stage.opts() == [("e", 0, "optIn", 200, "q-1")]
+
+
+# --- reports
+
+
+def updates(stage: Stage) -> list[tuple[Received, list[tuple[str, datetime, float]]]]:
+    """Every update with its (rID, start, kW)."""
+    return [
+        (
+            message,
+            [
+                (point["report_payload"]["r_id"], point["dtstart"], point["report_payload"]["value"])
+                for point in message.fields["reports"][0]["intervals"]
+            ],
+        )
+        for message in stage.vtn.named("oadrUpdateReport")
+    ]
+
+
+async def test_reports_lie_on_whole_boundaries_from_the_first_on(stage: Stage) -> None:
+    begin = stage.clock.now()
+    await stage.clock.advance(3.7)
+    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
+    async with stage.running():
+        await stage.clock.advance(40)
+    (created,) = stage.vtn.named("oadrCreatedReport")
+    assert created.fields["pending_reports"] == [{"report_request_id": "q"}]
+    assert [points for _, points in updates(stage)] == [
+        [("site-1-kw", start, 100.0), ("site-2-kw", start, 50.0)]
+        for start in (begin + timedelta(seconds=s) for s in (10, 20, 30))
+    ]
+    assert [interval for interval, _ in stage.observer.reports] == [
+        Interval.lasting(begin + timedelta(seconds=s), 10) for s in (10, 20, 30)
+    ]
+
+
+async def test_a_missing_reading_is_waited_for_and_then_absent(stage: Stage) -> None:
+    begin = stage.clock.now()
+    first, second, third = (begin + timedelta(seconds=s) for s in (0, 10, 20))
+    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
+    stage.source.missing |= {("site-1", first), ("site-1", second), ("site-2", second), ("site-1", third)}
+    async with stage.running():
+        await stage.clock.advance(39)
+        assert updates(stage) == []
+        await stage.clock.advance(2)
+        assert [points for _, points in updates(stage)] == [[("site-2-kw", first, 50.0)]]
+        await stage.clock.advance(10)
+        assert len(updates(stage)) == 1
+        stage.source.missing.clear()
+        await stage.clock.advance(1)
+    _, *later = [points for _, points in updates(stage)]
+    assert later[0] == [("site-1-kw", third, 100.0), ("site-2-kw", third, 50.0)]
+
+
+async def test_an_update_is_repeated_byte_for_byte_across_a_restart(stage: Stage) -> None:
+    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
+    stage.vtn.answers["oadrUpdateReport"] = unreachable
+    async with stage.running() as gateway:
+        await stage.clock.advance(35)
+        assert gateway.status()[0].reports_owed == 3
+    stage.source.from_then_on["site-1"] = (stage.clock.now() - timedelta(hours=1), 1.0)
+    del stage.vtn.answers["oadrUpdateReport"]
+    async with stage.running() as gateway:
+        await stage.clock.advance(1)
+        assert gateway.status()[0].reports_owed == 0
+    sent = [message.signed_object for message, _ in updates(stage)]
+    assert len(set(sent)) == 3
+    assert len(sent) > 3
+    *tries, second, third = sent
+    assert set(tries) == {tries[0]}
+    starts = [points[0][1] for _, points in updates(stage)]
+    assert starts == sorted(starts)
+    assert len({second, third, tries[0]}) == 3
+
+
+async def test_data_of_an_outage_is_delivered_later_oldest_first(stage: Stage) -> None:
+    begin = stage.clock.now()
+    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
+    async with stage.running():
+        await stage.clock.advance(15)
+    await stage.clock.advance(300)
+    async with stage.running():
+        await stage.clock.advance(1)
+    assert [points[0][1] for _, points in updates(stage)] == [begin + timedelta(seconds=10 * k) for k in range(31)]
+
+
+async def test_data_the_vtn_refuses_does_not_block_what_follows(stage: Stage) -> None:
+    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
+    stage.vtn.answers["oadrUpdateReport"] = answering(452)
+    async with stage.running() as gateway:
+        await stage.clock.advance(25)
+        assert gateway.status()[0].reports_owed == 0
+    assert len(updates(stage)) == 2
+    assert stage.observer.reports == []
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "why"),
+    [
+        (report_request("q", rids=("site-1-kw", "nobody")), "no rID nobody"),
+        (report_request("q", report_specifier_id="other"), "no report other"),
+        (report_request("q", granularity_s=7200), "granularity"),
+    ],
+)
+async def test_what_cannot_be_served_is_refused(stage: Stage, request_fields: dict[str, Any], why: str) -> None:
+    stage.vtn.answers["oadrRegisterReport"] = asking(request_fields, report_request("fine"))
+    async with stage.running():
+        await stage.clock.advance(11)
+    (created,) = stage.vtn.named("oadrCreatedReport")
+    assert created.fields["response"]["response_code"] == 461
+    assert why in created.fields["response"]["response_description"]
+    assert created.fields["pending_reports"] == [{"report_request_id": "fine"}]
+    assert len(updates(stage)) == 1
+
+
+async def test_a_request_by_poll_is_served_beside_the_first_and_cancelled_alone(stage: Stage) -> None:
+    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("ten"))
+    async with stage.running():
+        await stage.clock.advance(1)
+        stage.poll_with(
+            lambda _: (
+                "oadrCreateReport",
+                {"report_requests": [report_request("five", granularity_s=5, rids=("site-2-kw",))]},
+            )
+        )
+        await stage.clock.advance(19.5)
+        _, second = stage.vtn.named("oadrCreatedReport")
+        assert second.fields["response"]["request_id"] == "q-1"
+        assert len(second.fields["pending_reports"]) == 2
+        by_request = [message.fields["reports"][0]["report_request_id"] for message, _ in updates(stage)]
+        assert sorted(by_request) == ["five", "five", "five", "ten", "ten"]
+        stage.poll_with(lambda _: ("oadrCancelReport", {"report_request_id": "ten", "report_to_follow": False}))
+        await stage.clock.advance(2)
+        (cancelled,) = stage.vtn.named("oadrCanceledReport")
+        assert cancelled.fields["pending_reports"] == [{"report_request_id": "five"}]
+        stage.vtn.received.clear()
+        await stage.clock.advance(10)
+    assert {message.fields["reports"][0]["report_request_id"] for message, _ in updates(stage)} == {"five"}
+
+
+async def test_a_cancel_that_rides_on_an_acknowledgement_counts(stage: Stage) -> None:
+    cancel = {"request_id": "c", "report_request_id": ["q"], "report_to_follow": False, "ven_id": "ven-1"}
+    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
+    stage.vtn.answers["oadrUpdateReport"] = lambda _: ("oadrUpdatedReport", {"cancel_report": cancel})
+    async with stage.running():
+        await stage.clock.advance(60)
+    assert len(updates(stage)) == 1
+    assert len(stage.vtn.named("oadrCanceledReport")) == 1
+
+
+async def test_a_request_for_a_period_ends_with_it(stage: Stage) -> None:
+    begin = stage.clock.now()
+    period = {"dtstart": begin + timedelta(seconds=20), "duration": timedelta(seconds=20)}
+    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q", report_interval=period))
+    async with stage.running():
+        await stage.clock.advance(90)
+    assert [points[0][1] for _, points in updates(stage)] == [begin + timedelta(seconds=s) for s in (20, 30)]

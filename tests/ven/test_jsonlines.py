@@ -1,0 +1,81 @@
+"""Events to and readings from JSON lines."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from grid.clock import VirtualClock
+from grid.errors import MessageError
+from grid.events import OptType
+from grid.intervals import Interval
+from tests.ven.test_journal import event
+from ven.jsonlines import JsonLinesSink, JsonLinesSource
+
+NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+TEN = Interval.lasting(NOW, 10)
+
+
+def line(start_s: float, end_s: float, kw: float, resource_id: str = "site-1") -> str:
+    start, end = (NOW + timedelta(seconds=s) for s in (start_s, end_s))
+    return json.dumps({"resource_id": resource_id, "start": start.isoformat(), "end": end.isoformat(), "kw": kw}) + "\n"
+
+
+async def test_an_event_is_written_once_and_has_one_answer(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    first = await JsonLinesSink(path, {"enrolment-1": OptType.OPT_IN}, VirtualClock(NOW)).accept(event())
+    again = await JsonLinesSink(path, {"enrolment-1": OptType.OPT_OUT}, VirtualClock(NOW)).accept(event())
+    other = await JsonLinesSink(path, {"enrolment-1": OptType.OPT_OUT}, VirtualClock(NOW)).accept(event(1))
+    assert (first.opt, other.opt) == (OptType.OPT_IN, OptType.OPT_OUT)
+    assert again == first
+    written = [json.loads(text)["event"]["modification_number"] for text in path.read_text().splitlines()]
+    assert written == [0, 1]
+
+
+async def test_a_foreign_events_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text("hello\n")
+    with pytest.raises(MessageError, match="move it away"):
+        await JsonLinesSink(path, {}, VirtualClock(NOW)).accept(event())
+
+
+async def test_a_reading_is_the_time_weighted_mean_of_lines_that_cover_it(tmp_path: Path) -> None:
+    path = tmp_path / "readings.jsonl"
+    source = JsonLinesSource(path)
+    assert await source.read(["site-1"], TEN) == {"site-1": None}
+    path.write_text(line(-5, 4, 10.0) + line(0, 10, 7.0, "site-2"))
+    assert (await source.read(["site-1"], TEN))["site-1"] is None
+    with path.open("a") as file:
+        file.write(line(4, 10, 20.0))
+    readings = await source.read(["site-1", "site-2", "site-3"], TEN)
+    assert {key: None if reading is None else reading.kw for key, reading in readings.items()} == {
+        "site-1": pytest.approx(16.0),
+        "site-2": pytest.approx(7.0),
+        "site-3": None,
+    }
+
+
+@pytest.mark.parametrize("text", [line(0, 4, 1.0) + line(5, 10, 1.0), line(0, 5, 1.0) * 2, line(1, 10, 1.0)])
+async def test_a_gap_is_missing_whatever_else_is_there(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "readings.jsonl"
+    path.write_text(text)
+    assert (await JsonLinesSource(path).read(["site-1"], TEN))["site-1"] is None
+
+
+async def test_a_line_being_written_is_left_for_later_and_a_bad_one_refused(tmp_path: Path) -> None:
+    path = tmp_path / "readings.jsonl"
+    whole = line(0, 10, 3.0)
+    path.write_text(whole[:-10])
+    source = JsonLinesSource(path)
+    assert (await source.read(["site-1"], TEN))["site-1"] is None
+    path.write_text(whole)
+    reading = (await source.read(["site-1"], TEN))["site-1"]
+    assert reading is not None
+    assert reading.kw == pytest.approx(3.0)
+    with path.open("a") as file:
+        file.write('{"kw": NaN}\n')
+    with pytest.raises(MessageError, match="write resource_id, start, end and kw"):
+        await source.read(["site-1"], TEN)

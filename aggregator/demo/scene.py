@@ -13,7 +13,7 @@ from typing import Any
 
 import tomli_w
 
-from aggregator.demo.children import Child, Children
+from aggregator.demo.children import Child, Children, free_port
 from aggregator.portfolio.programme import shipped
 from certs.authority import Authority
 from certs.issuance import Role, issue
@@ -110,16 +110,18 @@ async def set_scene(
             _child(folder, f"plant-{factory.site_id}", ("plant", "run"), config)
         )
         say(f"plant {factory.site_id} runs {factory.gpus} simulated GPUs (pid {plants[factory.site_id]['pid']})")
-    aggregator = await children.start(
-        _child(folder, "aggregator", ("aggregator", "run"), _aggregator_config(identities, vtn["port"], options))
-    )
-    say(f"aggregator serves its uplink gateway (mTLS), four VENs and the console (pid {aggregator['pid']})")
+    # Agents come before the aggregator, as sites do: what they meter until it serves waits in their spools, so that
+    # the utility misses no interval from the first one it asks for. Hence the gateway's port is chosen here.
+    gateway_port = free_port()
     sites = []
     for factory in FACTORIES:
-        site = _site_scene(folder, factory, plants[factory.site_id], identities, aggregator["gateway_port"])
+        site = _site_scene(folder, factory, plants[factory.site_id], identities, gateway_port)
         ready = await children.start(site.agent)
-        say(f"agent {site.site_id} holds its meter (pid {ready['pid']})")
+        say(f"agent {site.site_id} reads its meter (pid {ready['pid']})")
         sites.append(site)
+    config = _aggregator_config(identities, vtn["port"], gateway_port, options)
+    aggregator = await children.start(_child(folder, "aggregator", ("aggregator", "run"), config))
+    say(f"aggregator serves its uplink gateway (mTLS), four VENs and the console (pid {aggregator['pid']})")
     return Scene(
         folder=folder,
         seed=options.seed,
@@ -158,14 +160,11 @@ def _ven_names() -> dict[str, str]:
 
 def _vtn_config(identities: _Identities) -> dict[str, Any]:
     return {
-        "vtn": {
-            "vtn_id": VTN_ID,
-            "port": 0,
-            "certificate": str(identities.vtn.certificate),
-            "key_file": str(identities.vtn.key),
-            "roots": str(identities.vtn.roots),
-            "release_s": RELEASE_S,
-        }
+        "vtn_id": VTN_ID,
+        "certificate": str(identities.vtn.certificate),
+        "key_file": str(identities.vtn.key),
+        "roots": str(identities.vtn.roots),
+        "release_s": RELEASE_S,
     }
 
 
@@ -181,10 +180,13 @@ def _plant_config(factory: Factory, options: SceneOptions) -> dict[str, Any]:
     return config
 
 
-def _aggregator_config(identities: _Identities, vtn_port: int, options: SceneOptions) -> dict[str, Any]:
+def _aggregator_config(
+    identities: _Identities, vtn_port: int, gateway_port: int, options: SceneOptions
+) -> dict[str, Any]:
     return {
         "aggregator": {"state_dir": "state", "audit_key_file": "audit.key"},
         "gateway": {
+            "port": gateway_port,
             "certificate": str(identities.gateway.certificate),
             "key_file": str(identities.gateway.key),
             "roots": str(identities.gateway.roots),

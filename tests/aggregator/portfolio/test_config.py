@@ -41,14 +41,14 @@ GOOD: dict[str, Any] = {
 }
 
 
-def _write(folder: Path, config: dict[str, Any]) -> Path:
+def write_config(folder: Path, config: dict[str, Any]) -> Path:
     path = folder / "config.toml"
     path.write_text(tomli_w.dumps(config))
     return path
 
 
 def test_a_good_file_opens_and_paths_follow_it(tmp_path: Path) -> None:
-    settings = read_config(_write(tmp_path, GOOD))
+    settings = read_config(write_config(tmp_path, GOOD))
     enrolments = settings.open_enrolments()
     assert settings.database == tmp_path / "state" / "aggregator.sqlite"
     assert settings.site_names == {"a": "Site A", "b": "b"}
@@ -83,7 +83,7 @@ def test_a_bad_file_says_what_to_do(tmp_path: Path, change: Any, says: str) -> N
     config = deepcopy(GOOD)
     change(config)
     with pytest.raises(ConfigError, match=says) as refused:
-        read_config(_write(tmp_path, config)).open_enrolments()
+        read_config(write_config(tmp_path, config)).open_enrolments()
     assert "\n" not in str(refused.value)
 
 

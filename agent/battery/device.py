@@ -1,0 +1,23 @@
+"""A battery, whatever it speaks: it is only ever used behind a dead-man of its own."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from agent.control.readings import BatteryReading
+
+
+class Battery(Protocol):
+    """Power positive for discharge. Every call raises BatteryError when the battery does not answer."""
+
+    async def read(self) -> BatteryReading:
+        """Power, charge and ratings now."""
+
+    async def arm(self) -> None:
+        """Set the reversion that stops it when nobody renews its set-point; BatteryUnsafeError if it takes none."""
+
+    async def set_power(self, power_kw: float) -> None:
+        """Hold this power, and renew the dead-man. Unit: kW."""
+
+    async def release(self) -> None:
+        """Give it back to its own controller; does nothing when it has it already."""

@@ -1,0 +1,90 @@
+"""The site agent's configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from agent.control.tuning import Tuning
+from certs.tls import Identity
+from grid.process.config import FilePath, Settings, load
+
+
+class SiteSettings(Settings):
+    """``[site]``."""
+
+    id: str = Field(min_length=1)
+    """As in the site's certificate, ``urn:negawatt:site:<id>``."""
+    state_dir: FilePath
+    """Holds the journal, the spool, the node's lock and the audit key."""
+
+
+class ModbusSettings(Settings):
+    """``[meter]``: a SunSpec device over Modbus TCP."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=502, ge=1, le=65535)
+    unit: int = Field(default=1, ge=0, le=255)
+
+
+class BatterySettings(ModbusSettings):
+    """``[battery]``."""
+
+    discharge_positive: bool = True
+    """The sign of W and WSet at this vendor; SunSpec says positive for discharge."""
+
+
+class NodeSettings(Settings):
+    """``[node]``."""
+
+    simulated: bool = False
+    """Accept the simulated NVML library, and only it."""
+
+
+class WorkloadSettings(Settings):
+    """``[workloads]``."""
+
+    file: FilePath
+    """What the workload manager says is running (agent.workloads.jobs)."""
+
+
+class UplinkSettings(Settings):
+    """``[uplink]``: left out, the agent works alone."""
+
+    url: str
+    """wss URL of the aggregator's gateway, down to /uplink."""
+    certificate: FilePath
+    key_file: FilePath
+    roots: FilePath
+    """The roots of the site PKI."""
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(certificate=self.certificate, key=self.key_file, roots=self.roots)
+
+
+class AdminSettings(Settings):
+    """``[admin]``: health, metrics and /status, plain HTTP."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+
+
+class AgentSettings(Settings):
+    """The whole file."""
+
+    site: SiteSettings
+    meter: ModbusSettings
+    battery: BatterySettings | None = None
+    """A site without one holds its budget by caps alone."""
+    node: NodeSettings = NodeSettings()
+    workloads: WorkloadSettings
+    uplink: UplinkSettings | None = None
+    admin: AdminSettings = AdminSettings()
+    control: Tuning = Tuning()
+
+
+def read_config(path: Path) -> AgentSettings:
+    """Read and check the file. Raises ConfigError."""
+    return load(path, AgentSettings)

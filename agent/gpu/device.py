@@ -1,0 +1,31 @@
+"""GPUs whose power can be read and capped, whoever made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class GpuDevice(Protocol):
+    """One GPU. Every call raises the GpuError that says what to do about it."""
+
+    uuid: str
+
+    def power_w(self) -> float:
+        """Mean of about the last second. Unit: W."""
+
+    def instant_w(self) -> float:
+        """At this moment. Unit: W."""
+
+    def limit_w(self) -> float:
+        """The limit in force by software. Unit: W."""
+
+    def set_limit_w(self, limit_w: float) -> float:
+        """Set the limit, inside what the GPU takes; returns what reads back. Unit: W."""
+
+
+class Gpus(Protocol):
+    """The GPUs of one node."""
+
+    def devices(self) -> Sequence[GpuDevice]:
+        """Every GPU that answers now."""

@@ -1,0 +1,231 @@
+"""One site's agent: reads its devices each second, steps the control law, and does what the law says.
+
+The tick is aligned to whole seconds of grid time, a little after the boundary, so that the meter's mean of the last
+second is there. A device that does not answer is a missing reading, never a made-up one. A clean stop gives every
+device back; after a SIGKILL the journal says what to do: go on with a budget in force, restore what is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from agent.battery.device import Battery
+from agent.control.loop import ControlLoop
+from agent.control.readings import Actions, BatteryReading, MeterReading, Mode, Readings
+from agent.control.tuning import Tuning
+from agent.errors import BatteryError, BatteryUnsafeError, MeterError
+from agent.journal import AgentJournal
+from agent.meter.device import Meter
+from agent.node import Lease, NodePort
+from agent.spool import Spool
+from grid.clock import AnchoredClock, sleep_until
+from grid.intervals import floor_to
+from grid.messages import METER_STREAM, AuditHead, BudgetAck, Capability, Live, SiteBudget
+
+TICK_S = 1.0
+AFTER_BOUNDARY_S = 0.2
+"""When in its second a tick comes: the meter has published its mean of the last one by then."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True)
+class Devices:
+    """What the agent holds in its hands."""
+
+    meter: Meter
+    battery: Battery | None
+    node: NodePort
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """The last tick, for people and for the uplink."""
+
+    at: datetime | None = None
+    row: Mapping[str, float | None] = field(default_factory=dict)
+    """By METER_COLUMNS."""
+    actions: Actions | None = None
+    node_alarms: tuple[str, ...] = ()
+    failing: dict[str, str] = field(default_factory=dict)
+    """By device: why it does not answer."""
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Everything a person should look at."""
+        return (*self.failing.values(), *self.node_alarms, *(self.actions.alarms if self.actions else ()))
+
+
+class SiteAgent:
+    """Reads, decides, acts, once a second; also the uplink's host."""
+
+    def __init__(
+        self,
+        *,
+        site_id: str,
+        devices: Devices,
+        loop: ControlLoop,
+        journal: AgentJournal,
+        spool: Spool,
+        clock: AnchoredClock,
+        tuning: Tuning,
+    ) -> None:
+        self.site_id = site_id
+        self._devices = devices
+        self._loop = loop
+        self._journal = journal
+        self._spool = spool
+        self._clock = clock
+        self._tuning = tuning
+        self._battery_armed = False
+        self.capped = True
+        """Until the first tick found otherwise: a process before this one may have left caps in force."""
+        self._last_covered: datetime | None = None
+        self.seen = Seen()
+
+    # --- the uplink's host ------------------------------------------------------------------------------------
+
+    def take_budget(self, budget: SiteBudget) -> BudgetAck:
+        """Journal a budget, or refuse it with a reason."""
+        return self._journal.take_budget(budget, self._clock.now())
+
+    def budget_revision(self) -> int:
+        budget = self._journal.budget()
+        return budget.revision if budget else 0
+
+    def capability(self) -> Capability | None:
+        return self._loop.capability(self._clock.now())
+
+    def live(self) -> Live | None:
+        if self.seen.at is None:
+            return None
+        return Live(site_id=self.site_id, at=self.seen.at, values=dict(self.seen.row))
+
+    def audit_head(self) -> AuditHead | None:
+        return self._journal.newest_head()
+
+    # --- the tick ---------------------------------------------------------------------------------------------
+
+    async def run(self, *, link_lost: Callable[[], bool], ticked: Callable[[], None]) -> None:
+        """Tick until cancelled, then give every device back."""
+        try:
+            while True:
+                boundary = floor_to(self._clock.now() - timedelta(seconds=AFTER_BOUNDARY_S), TICK_S)
+                await sleep_until(self._clock, boundary + timedelta(seconds=TICK_S + AFTER_BOUNDARY_S))
+                await self.tick(link_lost=link_lost())
+                ticked()
+        finally:
+            await self._give_back()
+
+    async def tick(self, *, link_lost: bool) -> None:
+        """One second: read everything, keep the row, step the law, act."""
+        now = self._clock.now()
+        readings = await self._read()
+        budget = self._journal.budget()
+        actions = self._loop.step(readings, budget, now, link_lost=link_lost)
+        await self._apply_caps(actions, budget, now)
+        await self._apply_battery(actions)
+        self._keep(readings, budget, now, actions)
+
+    async def _read(self) -> Readings:
+        classes = await self._devices.node.readings()
+        return Readings(meter=await self._read_meter(), battery=await self._read_battery(), classes=classes)
+
+    async def _read_meter(self) -> MeterReading | None:
+        try:
+            reading = await self._devices.meter.read()
+        except MeterError as error:
+            self._failing("meter", str(error))
+            return None
+        self._failing("meter", None)
+        return reading
+
+    async def _read_battery(self) -> BatteryReading | None:
+        battery = self._devices.battery
+        if battery is None:
+            return None
+        try:
+            reading = await battery.read()
+            if not self._battery_armed:
+                await battery.arm()
+                self._battery_armed = True
+        except BatteryUnsafeError as error:
+            self._devices.battery = None
+            self._failing("battery", str(error))
+            return None
+        except BatteryError as error:
+            # Arm again once it answers: it may have restarted without its dead-man.
+            self._battery_armed = False
+            self._failing("battery", str(error))
+            return None
+        self._failing("battery", None)
+        return reading
+
+    async def _apply_caps(self, actions: Actions, budget: SiteBudget | None, now: datetime) -> None:
+        node = self._devices.node
+        if actions.caps_w is None:
+            if self.capped:
+                result = await node.restore()
+                self.capped = not result.complete
+                self.seen.node_alarms = result.alarms
+            return
+        assert actions.mode is not Mode.IDLE
+        until = max(budget.not_after, now) if budget else now
+        grace_s = (budget.release_ramp_s if budget else 0.0) + self._tuning.restore_grace_s
+        lease = Lease(until=until + timedelta(seconds=grace_s))
+        self.capped = True
+        self.seen.node_alarms = (await node.apply(actions.caps_w, lease)).alarms
+
+    async def _apply_battery(self, actions: Actions) -> None:
+        battery = self._devices.battery
+        if battery is None or not self._battery_armed:
+            return
+        try:
+            if actions.battery_kw is None:
+                await battery.release()
+            else:
+                await battery.set_power(actions.battery_kw)
+        except BatteryError as error:
+            self._battery_armed = False
+            self._failing("battery", str(error))
+
+    def _keep(self, readings: Readings, budget: SiteBudget | None, now: datetime, actions: Actions) -> None:
+        """One durable row for each second the meter covered, once; a second it did not give is missing."""
+        meter, battery = readings.meter, readings.battery
+        at = meter.covers.start if meter else floor_to(now, TICK_S) - timedelta(seconds=TICK_S)
+        interval = budget.at(at) if budget else None
+        row: dict[str, float | None] = {
+            "site_kw": meter.site_kw if meter else None,
+            "gpu_kw": readings.gpu_kw,
+            "battery_kw": battery.power_kw if battery else None,
+            "soc_pct": battery.soc_pct if battery else None,
+            "limit_kw": interval.limit_at(at) if interval else None,
+        }
+        if meter is not None and (self._last_covered is None or at > self._last_covered):
+            self._spool.append(METER_STREAM, at, row)
+            self._last_covered = at
+        self.seen.at, self.seen.row, self.seen.actions = at, row, actions
+
+    async def _give_back(self) -> None:
+        """A clean stop leaves nothing of ours in force."""
+        if self.capped:
+            await self._devices.node.restore()
+        if self._devices.battery is not None and self._battery_armed:
+            try:
+                await self._devices.battery.release()
+            except BatteryError as error:
+                _log.warning("battery not released, its dead-man will", site_id=self.site_id, why=str(error))
+
+    def _failing(self, device: str, why: str | None) -> None:
+        if why == self.seen.failing.get(device):
+            return
+        if why is None:
+            del self.seen.failing[device]
+            _log.info("device answers again", site_id=self.site_id, device=device)
+        else:
+            self.seen.failing[device] = why
+            _log.warning("device does not answer", site_id=self.site_id, device=device, why=why)

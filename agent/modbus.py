@@ -48,10 +48,10 @@ class SunSpecDevice:
     def _call(self, request: Callable[[Any], T]) -> T:
         try:
             if self._device is None:
-                device: Any = SunSpecModbusClientDeviceTCP(self._unit, self._host, self._port, timeout=TIMEOUT_S)
-                device.connect()
-                device.scan()
-                self._device = device
+                # Kept before it is connected, so that a failed attempt closes its socket too.
+                self._device = SunSpecModbusClientDeviceTCP(self._unit, self._host, self._port, timeout=TIMEOUT_S)
+                self._device.connect()
+                self._device.scan()
             return request(self._device)
         except (SunSpecModbusClientError, ModbusClientError, OSError, KeyError) as error:
             self._hang_up()

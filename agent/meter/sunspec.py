@@ -34,7 +34,9 @@ class SunSpecMeter:
         except SunSpecError as error:
             raise MeterError(f"meter {error}: check its address in [meter] and its network") from error
         if watts is None:
-            raise MeterError("the meter gives no W in models 201 to 204: it is not a meter this agent can read")
+            raise MeterError(
+                "the meter shows no power: it has just started, or has none of the SunSpec models 201 to 204"
+            )
         return MeterReading(site_kw=watts / W_PER_KW, covers=Interval(start=boundary - SECOND, end=boundary))
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ class Battery(Protocol):
         """Set the reversion that stops it when nobody renews its set-point; BatteryUnsafeError if it takes none."""
 
     async def set_power(self, power_kw: float) -> None:
-        """Hold this power, and renew the dead-man. Unit: kW."""
+        """Hold this power, and renew the dead-man; BatteryError if it must be armed (again) first. Unit: kW."""
 
     async def release(self) -> None:
         """Give it back to its own controller; does nothing when it has it already."""

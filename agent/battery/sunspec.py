@@ -1,14 +1,18 @@
 """A SunSpec battery (models 701, 702, 704 and 713) over Modbus TCP.
 
-It is used only behind its own dead-man: WSetRvrtTms after the last set-point it goes to WSetRvrt, which is nothing.
-Those values are written and read back before the first set-point; every later set-point renews them.
+It is used only behind its own dead-man: WSetRvrtTms after the last set-point its reversion turns WSetEna off. Those
+values are written and read back on each connection before a set-point goes out on it, because a battery that was
+gone may have restarted without them; every set-point renews the timer. Reference: SunSpec DER Information Model,
+model 704, and IEEE 1547-2018.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from sunspec2.modbus.modbus import ModbusClientException
 
 from agent.control.readings import BatteryReading
 from agent.errors import BatteryError, BatteryUnsafeError
@@ -17,32 +21,25 @@ from grid.units import W_PER_KW
 
 MEASUREMENT, RATINGS, CONTROL, CAPACITY = 701, 702, 704, 713
 REVERT_AFTER_S = 10
+
+_ON, _OFF = 1, 0
 _WATTS_MODE = 1
+_DEAD_MAN = {"WSetRvrt": 0, "WSetEnaRvrt": _OFF, "WSetRvrtTms": REVERT_AFTER_S}
+# What it is set to, else what it was built for.
+_MOST_DISCHARGE = ("WDisChaRteMax", "WDisChaRteMaxRtg", "WMax", "WMaxRtg")
+_MOST_CHARGE = ("WChaRteMax", "WChaRteMaxRtg", "WMax", "WMaxRtg")
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Point:
-    """A point and the value it must read back."""
-
-    name: str
-    value: float
-
-
-_DEAD_MAN = (
-    _Point(name="WSetRvrt", value=0),
-    _Point(name="WSetEnaRvrt", value=0),
-    _Point(name="WSetRvrtTms", value=REVERT_AFTER_S),
-)
-
-
 class SunSpecBattery:
-    """Discharge positive here, whatever sign the vendor gave WSet."""
+    """Discharge positive here, whatever sign the vendor gave W and WSet."""
 
     def __init__(self, host: str, port: int, unit: int, *, discharge_positive: bool = True) -> None:
         self._device = SunSpecDevice(host, port, unit)
         self._sign = 1.0 if discharge_positive else -1.0
+        self._armed = False
+        """On the connection there is now."""
         self._commanded = True
         """Until it was released once: a process before this one may have left a set-point."""
 
@@ -52,10 +49,14 @@ class SunSpecBattery:
 
     async def arm(self) -> None:
         """Write the dead-man and read it back. Raises BatteryUnsafeError when it was not taken."""
+        self._armed = False
         await self._call(_arm)
+        self._armed = True
 
     async def set_power(self, power_kw: float) -> None:
-        """Hold ``power_kw`` and renew the dead-man. Raises BatteryError."""
+        """Hold ``power_kw`` and renew the dead-man. Raises BatteryError, also when it has to be armed again first."""
+        if not self._armed:
+            raise BatteryError("the battery's dead-man is not armed on this connection: arm it before a set-point")
         self._commanded = True
         watts = self._sign * power_kw * W_PER_KW
         await self._call(lambda device: _set(device, watts))
@@ -67,59 +68,58 @@ class SunSpecBattery:
             self._commanded = False
 
     async def close(self) -> None:
+        """Hang up; a set-point left in force ends by the dead-man."""
         await self._device.close()
 
     async def _call(self, request: Callable[[Any], T]) -> T:
         try:
             return await self._device.call(request)
         except SunSpecError as error:
+            self._armed = False
             raise BatteryError(f"battery {error}: check its address in [battery] and its network") from error
 
     def _read(self, device: Any) -> BatteryReading:
-        for number in (MEASUREMENT, RATINGS, CAPACITY):
-            if number not in device.models:
-                raise BatteryError(f"the battery has no SunSpec model {number}: it is not a storage this agent can use")
-        measurement, ratings, capacity = (device.models[n][0] for n in (MEASUREMENT, RATINGS, CAPACITY))
-        for model in (measurement, capacity):
-            model.read()
+        measurement, ratings, capacity = (_model(device, n) for n in (MEASUREMENT, RATINGS, CAPACITY))
+        measurement.W.read()
+        ratings.read()
+        capacity.read()
         return BatteryReading(
-            power_kw=self._sign * measurement.W.cvalue / W_PER_KW,
-            soc_pct=float(capacity.SoC.cvalue),
-            energy_kwh=capacity.WHRtg.cvalue / W_PER_KW,
-            max_discharge_kw=ratings.WDisChaRteMax.cvalue / W_PER_KW,
-            max_charge_kw=ratings.WChaRteMax.cvalue / W_PER_KW,
+            power_kw=self._sign * _value(measurement, "W") / W_PER_KW,
+            soc_pct=_value(capacity, "SoC"),
+            energy_kwh=_value(capacity, "WHRtg") / W_PER_KW,
+            max_discharge_kw=_value(ratings, *_MOST_DISCHARGE) / W_PER_KW,
+            max_charge_kw=_value(ratings, *_MOST_CHARGE) / W_PER_KW,
         )
 
 
 def _arm(device: Any) -> None:
     control = _control(device)
-    for point in _DEAD_MAN:
-        target = getattr(control, point.name)
-        if target.value is None:
-            raise BatteryUnsafeError(f"the battery has no {point.name}: without a dead-man it is not used")
-        target.cvalue = point.value
-        target.write()
+    for name, value in _DEAD_MAN.items():
+        point = control.points[name]
+        if point.value is None:
+            raise BatteryUnsafeError(f"the battery has no {name}: without a dead-man it is not used")
+        point.cvalue = value
+        # A refused write is judged as any other: by what reads back.
+        with contextlib.suppress(ModbusClientException):
+            point.write()
     control.read()
-    for point in _DEAD_MAN:
-        if getattr(control, point.name).cvalue != point.value:
-            raise BatteryUnsafeError(f"the battery did not take {point.name} {point.value}: it is not used")
+    for name, value in _DEAD_MAN.items():
+        if (shown := control.points[name].cvalue) != value:
+            raise BatteryUnsafeError(f"the battery was given {name} {value} but shows {shown}: it is not used")
 
 
 def _set(device: Any, watts: float) -> None:
     control = _control(device)
-    control.WSet.cvalue = round(watts)
-    control.WSet.write()
-    if control.WSetEna.value != 1 or control.WSetMod.value != _WATTS_MODE:
-        control.WSetMod.value = _WATTS_MODE
-        control.WSetMod.write()
-        control.WSetEna.value = 1
-        control.WSetEna.write()
-    control.WSetEna.read()  # a dead-man that struck is noticed at the next set-point
+    # They lie side by side and go out as one write: there is no moment with only some of them in force.
+    control.WSetEna.value = _ON
+    control.WSetMod.value = _WATTS_MODE
+    control.WSet.cvalue = watts
+    control.write()
 
 
 def _disable(device: Any) -> None:
     control = _control(device)
-    control.WSetEna.value = 0
+    control.WSetEna.value = _OFF
     control.WSetEna.write()
 
 
@@ -127,3 +127,17 @@ def _control(device: Any) -> Any:
     if CONTROL not in device.models:
         raise BatteryUnsafeError("the battery has no SunSpec model 704: it takes no set-point and no dead-man")
     return device.models[CONTROL][0]
+
+
+def _model(device: Any, number: int) -> Any:
+    if number not in device.models:
+        raise BatteryError(f"the battery has no SunSpec model {number}: it is not a storage this agent can use")
+    return device.models[number][0]
+
+
+def _value(model: Any, *names: str) -> float:
+    """The first of these points that the battery has."""
+    for name in names:
+        if (value := model.points[name].cvalue) is not None:
+            return float(value)
+    raise BatteryError(f"the battery shows no {names[0]}: it is not a storage this agent can use")

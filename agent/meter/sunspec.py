@@ -46,8 +46,8 @@ class SunSpecMeter:
 def _watts(device: Any) -> float | None:
     for number in MODELS:
         if number in device.models:
-            point = device.models[number][0].W
-            point.read()
-            device.models[number][0].W_SF.read()
-            return None if point.cvalue is None else float(point.cvalue)
+            model = device.models[number][0]
+            # One request, so that W and its scale factor belong together.
+            model.read()
+            return None if model.W.cvalue is None else float(model.W.cvalue)
     return None

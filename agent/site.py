@@ -214,11 +214,16 @@ class SiteAgent:
         """A clean stop leaves nothing of ours in force."""
         if self.capped:
             await self._devices.node.restore()
-        if self._devices.battery is not None and self._battery_armed:
+        await self._devices.meter.close()
+        battery = self._devices.battery
+        if battery is None:
+            return
+        if self._battery_armed:
             try:
-                await self._devices.battery.release()
+                await battery.release()
             except BatteryError as error:
                 _log.warning("battery not released, its dead-man will", site_id=self.site_id, why=str(error))
+        await battery.close()
 
     def _failing(self, device: str, why: str | None) -> None:
         if why == self.seen.failing.get(device):

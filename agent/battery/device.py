@@ -21,3 +21,6 @@ class Battery(Protocol):
 
     async def release(self) -> None:
         """Give it back to its own controller; does nothing when it has it already."""
+
+    async def close(self) -> None:
+        """Hang up; a set-point left in force ends by the dead-man."""

@@ -94,9 +94,8 @@ class ControlLoop:
             tuning=self._tuning,
         )
 
-    def adopt_caps(self, caps_w: Mapping[str, float], now: datetime) -> None:
-        """Take over caps a process before this one left in force."""
-        self._written = {class_id: _Written(cap_w, now) for class_id, cap_w in caps_w.items()}
+    def disturbed(self) -> None:
+        """Caps of a process before this one were in force until now: what is seen is not yet uncurtailed."""
         self._free_s = 0
 
     def step(self, readings: Readings, budget: SiteBudget | None, now: datetime, *, link_lost: bool) -> Actions:
@@ -179,6 +178,7 @@ class ControlLoop:
             target_kw=None,
             baseline_kw=self._baseline.kw,
             marginal_usd_per_kwh=0.0,
+            quality=trust.quality,
             alarms=_alarms(trust),
         )
 
@@ -242,6 +242,8 @@ class ControlLoop:
         """The table for every class; a cap that hardly moved keeps its last value."""
         for class_id, reading in classes.items():
             cap_w = reading.prior_w
+            if cap_w is None:
+                continue
             cap_class = self._classes.get(class_id)
             if cap_class is not None:
                 power_w = cap_class.floor_w if trust.staged else allocation.power_w[class_id]
@@ -303,6 +305,7 @@ class ControlLoop:
             target_kw=None if ceiling_kw is None else ceiling_kw - self._margin_kw,
             baseline_kw=self.baseline_kw,
             marginal_usd_per_kwh=allocation.marginal_usd_per_kwh,
+            quality=trust.quality,
             alarms=_alarms(trust) + floors,
         )
 

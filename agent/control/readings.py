@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from grid.intervals import Interval
 
@@ -44,8 +44,8 @@ class ClassReading:
     """At this moment: over many seconds it shows the phases of a training step, which a mean blurs."""
     gpu_count: int
     """GPUs that answer and can be capped; a lost one is not among them."""
-    prior_w: float
-    """The limit they had before we touched them. Per GPU."""
+    prior_w: float | None
+    """The limit they had before we touched them, the highest of the class. Per GPU; None when they take no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,13 @@ class Readings:
     def gpu_kw(self) -> float:
         """All GPUs, as NVML says."""
         return sum(c.power_kw for c in self.classes.values())
+
+
+class Quality(IntEnum):
+    """ESPI quality codes the agent sets on telemetry."""
+
+    VALID = 0
+    QUESTIONABLE = 10
 
 
 class Mode(StrEnum):
@@ -85,4 +92,6 @@ class Actions:
     """What the meter would read uncurtailed; None until it was seen for a while."""
     marginal_usd_per_kwh: float
     """The water level: what the dearest kWh given up now costs the site."""
+    quality: Quality
+    """Of this second's metered value."""
     alarms: tuple[str, ...]

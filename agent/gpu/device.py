@@ -10,6 +10,8 @@ class GpuDevice(Protocol):
     """One GPU. Every call raises the GpuError that says what to do about it."""
 
     uuid: str
+    bounds_w: tuple[float, float] | None
+    """The lowest and the highest limit it takes; None when it takes none and is only read. Unit: W."""
 
     def power_w(self) -> float:
         """Mean of about the last second. Unit: W."""
@@ -21,7 +23,7 @@ class GpuDevice(Protocol):
         """The limit in force by software. Unit: W."""
 
     def set_limit_w(self, limit_w: float) -> float:
-        """Set the limit, inside what the GPU takes; returns what reads back. Unit: W."""
+        """Set a limit inside ``bounds_w``; returns what reads back. Unit: W."""
 
 
 class Gpus(Protocol):

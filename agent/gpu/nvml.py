@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import pynvml
+import structlog
 
 from agent.errors import (
     GpuDriverError,
@@ -41,6 +42,8 @@ _POLICY: dict[int, tuple[type[GpuError], str]] = {
 }
 """What each code means and what to do; any other (time-out, unknown) is tried again."""
 
+_log = structlog.get_logger()
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -66,8 +69,7 @@ class NvmlGpu:
     def __init__(self, index: int) -> None:
         self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         self.uuid: str = pynvml.nvmlDeviceGetUUID(self._handle)
-        low_mw, high_mw = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(self._handle)
-        self._low_w, self._high_w = low_mw / MW_PER_W, high_mw / MW_PER_W
+        self.bounds_w = self._constraints_w()
 
     @_by_policy
     def power_w(self) -> float:
@@ -89,10 +91,17 @@ class NvmlGpu:
 
     @_by_policy
     def set_limit_w(self, limit_w: float) -> float:
-        """Set the limit, held inside the GPU's constraints; returns what reads back. Unit: W."""
-        inside_w = min(self._high_w, max(self._low_w, limit_w))
-        pynvml.nvmlDeviceSetPowerManagementLimit(self._handle, round(inside_w * MW_PER_W))
+        """Set a limit inside the GPU's constraints; returns what reads back. Unit: W."""
+        pynvml.nvmlDeviceSetPowerManagementLimit(self._handle, round(limit_w * MW_PER_W))
         return float(pynvml.nvmlDeviceGetPowerManagementLimit(self._handle)) / MW_PER_W
+
+    def _constraints_w(self) -> tuple[float, float] | None:
+        """Queried, never assumed: they differ by board and by vBIOS."""
+        try:
+            low_mw, high_mw = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(self._handle)
+        except pynvml.NVMLError_NotSupported:
+            return None
+        return low_mw / MW_PER_W, high_mw / MW_PER_W
 
 
 class NvmlGpus:
@@ -110,14 +119,23 @@ class NvmlGpus:
             pynvml.nvmlShutdown()
 
     def devices(self) -> Sequence[NvmlGpu]:
-        """Every GPU that answers; one that is lost is left out."""
-        found = []
-        for index in range(_count()):
-            try:
-                found.append(NvmlGpu(index))
-            except GpuLostError:
-                continue
-        return found
+        """Every GPU that answers; one that is lost, or stays silent twice, is left out."""
+        found = (_answering(index) for index in range(_count()))
+        return [gpu for gpu in found if gpu is not None]
+
+
+def _answering(index: int) -> NvmlGpu | None:
+    error: GpuError
+    for _ in range(2):
+        try:
+            return NvmlGpu(index)
+        except GpuLostError as lost:
+            error = lost
+            break
+        except GpuTransientError as transient:
+            error = transient
+    _log.warning("GPU left out", index=index, why=str(error))
+    return None
 
 
 @_by_policy

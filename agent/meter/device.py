@@ -12,3 +12,6 @@ class Meter(Protocol):
 
     async def read(self) -> MeterReading:
         """The mean of the last whole second, import positive. Unit: kW. Raises MeterError."""
+
+    async def close(self) -> None:
+        """Hang up."""

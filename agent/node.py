@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 
 from agent.control.readings import ClassReading
-from agent.errors import GpuError, GpuLostError, GpuTransientError, NodeError
+from agent.errors import GpuError, GpuLostError, GpuTelemetryOnlyError, GpuTransientError, NodeError
 from agent.gpu.device import GpuDevice, Gpus
 from agent.journal import AgentJournal
 from agent.workloads.jobs import Workloads
@@ -26,6 +26,10 @@ from grid.clock import Clock
 from grid.units import W_PER_KW
 
 READ_BACK_WITHIN_W = 0.5
+CHECK_EVERY_S = 5.0
+"""How often the limits in force are compared with what we wrote."""
+READ_ONLY = " (read only)"
+"""What the class of a job's GPUs that take no limit is called."""
 
 _log = structlog.get_logger()
 
@@ -65,10 +69,17 @@ class _Member:
 
     gpu: GpuDevice
     class_id: str
-    prior_w: float
+    prior_w: float | None
+    """None for a GPU that takes no limit: it is read, never capped."""
     written_w: float | None = None
+    """What we last wrote and have not given back."""
     power_w: float = field(default=0.0)
     instant_w: float = field(default=0.0)
+
+    def inside_w(self, limit_w: float) -> float:
+        """``limit_w`` within what the GPU takes."""
+        low_w, high_w = self.gpu.bounds_w or (limit_w, limit_w)
+        return min(high_w, max(low_w, limit_w))
 
 
 class LocalNode:
@@ -79,7 +90,9 @@ class LocalNode:
         self._journal = journal
         self._lock = lock
         self._clock = clock
-        self._lost: list[str] = []
+        self._checked_s = clock.monotonic()
+        self._alarms: dict[str, str] = {}
+        """By GPU, until the limits are given back; a lost GPU's for good."""
 
     @classmethod
     def open(cls, *, gpus: Gpus, workloads: Workloads, journal: AgentJournal, folder: Path, clock: Clock) -> LocalNode:
@@ -88,9 +101,7 @@ class LocalNode:
         class_of = {uuid: job.job_id for job in workloads.jobs for uuid in job.gpu_uuids}
         priors_w = journal.prior_limits_w()
         members = [
-            _Member(gpu=gpu, class_id=class_of[gpu.uuid], prior_w=priors_w.get(gpu.uuid) or gpu.limit_w())
-            for gpu in gpus.devices()
-            if gpu.uuid in class_of
+            _member(gpu, class_of[gpu.uuid], priors_w.get(gpu.uuid)) for gpu in gpus.devices() if gpu.uuid in class_of
         ]
         if not members:
             os.close(lock)
@@ -111,15 +122,16 @@ class LocalNode:
             self._restore()
 
     async def apply(self, table: Mapping[str, float], lease: Lease) -> ApplyResult:
-        asked = [(m, table[m.class_id]) for m in self._members if m.class_id in table]
-        fresh = {m.gpu.uuid: m.prior_w for m, _ in asked if m.written_w is None}
-        if fresh:
-            self._journal.keep_priors(fresh, lease.until)
-        elif lease.until != self._journal.lease_until():
-            self._journal.extend_lease(lease.until)
-        due = [(m, cap_w) for m, cap_w in asked if m.written_w is None or abs(m.written_w - cap_w) > READ_BACK_WITHIN_W]
-        alarms = [alarm for member, cap_w in due if (alarm := self._write(member, cap_w)) is not None]
-        return ApplyResult(complete=not alarms, alarms=(*alarms, *self._lost))
+        asked = [m for m in self._members if m.prior_w is not None and m.class_id in table]
+        self._journal_first([m for m in asked if m.written_w is None], lease)
+        self._look_for_foreign_writers()
+        failed: list[str] = []
+        for member in asked:
+            assert member.prior_w is not None
+            cap_w = member.inside_w(min(table[member.class_id], member.prior_w))
+            if member.written_w is None or abs(member.written_w - cap_w) > READ_BACK_WITHIN_W:
+                failed += self._write(member, cap_w)
+        return ApplyResult(complete=not failed, alarms=(*failed, *self._alarms.values()))
 
     async def restore(self) -> ApplyResult:
         return self._restore()
@@ -134,57 +146,112 @@ class LocalNode:
                 continue
             except GpuError as error:
                 _log.warning("GPU not read, its last power stands", uuid=member.gpu.uuid, why=str(error))
-            members.setdefault(member.class_id, []).append(member)
+            class_id = member.class_id if member.prior_w is not None else f"{member.class_id}{READ_ONLY}"
+            members.setdefault(class_id, []).append(member)
         return {
             class_id: ClassReading(
                 power_kw=sum(m.power_w for m in group) / W_PER_KW,
                 instant_kw=sum(m.instant_w for m in group) / W_PER_KW,
                 gpu_count=len(group),
-                prior_w=min(m.prior_w for m in group),
+                prior_w=max((m.prior_w for m in group if m.prior_w is not None), default=None),
             )
             for class_id, group in members.items()
         }
 
+    def _journal_first(self, untouched: list[_Member], lease: Lease) -> None:
+        """Before anything of ours is in force: the limits these GPUs have now, which are whatever others set."""
+        if not untouched:
+            if lease.until != self._journal.lease_until():
+                self._journal.extend_lease(lease.until)
+            return
+        journalled_w = self._journal.prior_limits_w()
+        for member in untouched:
+            if member.gpu.uuid not in journalled_w:
+                try:
+                    member.prior_w = member.gpu.limit_w()
+                except GpuError as error:
+                    _log.warning("limit not read, the one seen before stands", uuid=member.gpu.uuid, why=str(error))
+        priors_w = {m.gpu.uuid: m.prior_w for m in untouched if m.prior_w is not None}
+        self._journal.keep_priors(priors_w, lease.until)
+
+    def _look_for_foreign_writers(self) -> None:
+        """Every CHECK_EVERY_S: a limit that is not what we wrote (another process, a driver reload) is due again."""
+        if self._clock.monotonic() - self._checked_s < CHECK_EVERY_S:
+            return
+        self._checked_s = self._clock.monotonic()
+        for member in [m for m in self._members if m.written_w is not None]:
+            try:
+                found_w = member.gpu.limit_w()
+            except GpuLostError as error:
+                self._drop(member, error)
+                continue
+            except GpuError as error:
+                _log.warning("limit not read", uuid=member.gpu.uuid, why=str(error))
+                continue
+            assert member.written_w is not None
+            if abs(found_w - member.written_w) > READ_BACK_WITHIN_W:
+                self._alarms[member.gpu.uuid] = (
+                    f"{member.gpu.uuid}: {member.written_w:.0f} W were set, {found_w:.0f} W found and set again: "
+                    "another process writes limits, or the driver was reloaded"
+                )
+                member.written_w = None
+
     def _restore(self) -> ApplyResult:
         priors_w = self._journal.prior_limits_w()
-        touched = [m for m in self._members if m.gpu.uuid in priors_w]
-        alarms, done = [], []
-        for member in touched:
-            alarm = self._write(member, priors_w[member.gpu.uuid])
-            if alarm is None:
+        failed, done = [], []
+        for member in [m for m in self._members if m.gpu.uuid in priors_w]:
+            why = self._write(member, member.inside_w(priors_w[member.gpu.uuid]))
+            if why:
+                failed += why
+            else:
                 member.written_w = None
                 done.append(member.gpu.uuid)
-            else:
-                alarms.append(alarm)
         if priors_w:
-            self._journal.forget_priors(done, complete=not alarms)
-        return ApplyResult(complete=not alarms, alarms=(*alarms, *self._lost))
+            self._journal.forget_priors(done, complete=not failed)
+        if not failed:
+            present = {m.gpu.uuid for m in self._members}
+            self._alarms = {uuid: alarm for uuid, alarm in self._alarms.items() if uuid not in present}
+        return ApplyResult(complete=not failed, alarms=(*failed, *self._alarms.values()))
 
-    def _write(self, member: _Member, limit_w: float) -> str | None:
+    def _write(self, member: _Member, limit_w: float) -> list[str]:
         """Write and read back, twice at most; returns an alarm when the limit is not in force."""
+        read_w = limit_w
         for attempt in (1, 2):
             try:
                 read_w = member.gpu.set_limit_w(limit_w)
             except GpuLostError as error:
                 self._drop(member, error)
-                return None
+                return []
             except GpuTransientError as error:
                 if attempt == 2:
-                    return f"{member.gpu.uuid}: {error}"
+                    return [f"{member.gpu.uuid}: {error}"]
                 continue
             except GpuError as error:
-                return f"{member.gpu.uuid}: {error}"
+                return [f"{member.gpu.uuid}: {error}"]
             if abs(read_w - limit_w) <= READ_BACK_WITHIN_W:
                 member.written_w = limit_w
-                return None
-        return f"{member.gpu.uuid}: asked for {limit_w:.0f} W, reads back {read_w:.0f} W: another process writes limits"
+                return []
+        return [
+            f"{member.gpu.uuid}: asked for {limit_w:.0f} W, reads back {read_w:.0f} W: another process writes limits"
+        ]
 
     def _drop(self, member: _Member, error: GpuLostError) -> None:
         """A lost GPU draws nothing we can move: its watts are spread over the others by the next allocation."""
         if member in self._members:
             self._members.remove(member)
-            self._lost.append(f"{member.gpu.uuid}: {error}")
+            self._alarms[member.gpu.uuid] = f"{member.gpu.uuid}: {error}"
             _log.warning("GPU lost", uuid=member.gpu.uuid, why=str(error))
+
+
+def _member(gpu: GpuDevice, class_id: str, journalled_w: float | None) -> _Member:
+    """``journalled_w``: its limit before a process before this one touched it."""
+    if gpu.bounds_w is None:
+        return _Member(gpu=gpu, class_id=class_id, prior_w=None)
+    try:
+        prior_w = journalled_w if journalled_w is not None else gpu.limit_w()
+    except GpuTelemetryOnlyError:
+        prior_w = None
+    return _Member(gpu=gpu, class_id=class_id, prior_w=prior_w)
 
 
 def _take_lock(path: Path) -> int:

@@ -43,12 +43,16 @@ async def serve(settings: AgentSettings, clock: Clock, *, ready_file: Path | Non
     spool = Spool.open(state / "spool.sqlite", site_id)
     try:
         with NvmlGpus.open(simulated=settings.node.simulated) as gpus:
+            left_capped = bool(journal.prior_limits_w())
             node = LocalNode.open(gpus=gpus, workloads=workloads, journal=journal, folder=state, clock=grid_clock)
             try:
+                loop = ControlLoop(site_id=site_id, jobs=workloads.jobs, tuning=settings.control)
+                if left_capped:
+                    loop.disturbed()
                 agent = SiteAgent(
                     site_id=site_id,
                     devices=_devices(settings, node, grid_clock),
-                    loop=ControlLoop(site_id=site_id, jobs=workloads.jobs, tuning=settings.control),
+                    loop=loop,
                     journal=journal,
                     spool=spool,
                     clock=grid_clock,
@@ -103,6 +107,7 @@ async def _run(
 
     checks = {
         "meter": lambda: _unread(agent, "meter"),
+        "gpus": lambda: agent.seen.node_alarms[0] if agent.seen.node_alarms else None,
         "battery": lambda: agent.seen.failing.get("battery"),
         "uplink": lambda: None if uplink is None else uplink.state.why,
     }

@@ -206,7 +206,7 @@ class SiteAgent:
             "limit_kw": interval.limit_at(at) if interval else None,
         }
         if meter is not None and (self._last_covered is None or at > self._last_covered):
-            self._spool.append(METER_STREAM, at, row)
+            self._spool.append(METER_STREAM, at, row, quality=actions.quality)
             self._last_covered = at
         self.seen.at, self.seen.row, self.seen.actions = at, row, actions
 

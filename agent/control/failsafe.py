@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import IntEnum
+
+from agent.control.readings import Quality
 
 STALE_S = 3.0
 FROZEN_READINGS = 8
@@ -17,13 +18,6 @@ DISAGREE_SHARE = 0.05
 DISAGREE_S = 8
 STAGED_AFTER_S = 60.0
 TRUST_AFTER_S = 30.0
-
-
-class Quality(IntEnum):
-    """ESPI quality codes the agent sets on telemetry."""
-
-    VALID = 0
-    ESTIMATED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +32,7 @@ class MeterTrust:
 
     @property
     def quality(self) -> Quality:
-        return Quality.VALID if self.trusted else Quality.ESTIMATED
+        return Quality.VALID if self.trusted else Quality.QUESTIONABLE
 
 
 class MeterWatch:
@@ -70,7 +64,8 @@ class MeterWatch:
 
     def _complaint(self, site_kw: float | None, expected_kw: float | None, now: datetime) -> str:
         if site_kw is None:
-            if self._last_seen is not None and now - self._last_seen < timedelta(seconds=STALE_S):
+            self._last_seen = self._last_seen or now
+            if now - self._last_seen < timedelta(seconds=STALE_S):
                 return ""
             return "meter stale: it gives no new reading; check its link"
         self._last_seen = now

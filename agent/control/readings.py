@@ -67,6 +67,7 @@ class Quality(IntEnum):
 
     VALID = 0
     QUESTIONABLE = 10
+    """Read, but from a meter that was doubted then."""
 
 
 class Mode(StrEnum):

@@ -10,8 +10,8 @@ import pytest
 from agent.control.allocate import Step
 from agent.control.baseline import BaselineForecast
 from agent.control.capability import capability
-from agent.control.failsafe import FROZEN_READINGS, MeterTrust, MeterWatch, Quality
-from agent.control.readings import BatteryReading
+from agent.control.failsafe import FROZEN_READINGS, MeterTrust, MeterWatch
+from agent.control.readings import BatteryReading, Quality
 from agent.control.storage import bounds, held_for_kw, recharge_kw
 from agent.control.tuning import Tuning
 
@@ -49,7 +49,11 @@ def test_one_missed_second_is_no_reason_to_doubt_and_a_silent_meter_is() -> None
     doubtful = judge(watch, 3, [None])[-1]
     assert not doubtful.trusted
     assert doubtful.reason.startswith("meter stale")
-    assert doubtful.quality is Quality.ESTIMATED
+    assert doubtful.quality is Quality.QUESTIONABLE
+
+
+def test_a_meter_that_answers_late_at_the_start_is_trusted_from_its_first_reading() -> None:
+    assert all(trust.trusted for trust in judge(MeterWatch(), 0, [None, None, 100.0, 101.0]))
 
 
 def test_a_frozen_meter_is_doubted_and_after_a_minute_the_staged_table_applies() -> None:

@@ -107,7 +107,7 @@ async def _run(
 
     checks = {
         "meter": lambda: _unread(agent, "meter"),
-        "gpus": lambda: agent.seen.node_alarms[0] if agent.seen.node_alarms else None,
+        "gpus": lambda: None if agent.seen.at else "no reading yet",
         "battery": lambda: agent.seen.failing.get("battery"),
         "uplink": lambda: None if uplink is None else uplink.state.why,
     }

@@ -1,8 +1,10 @@
 """One node in a process of its own, for tests: does what its arguments say and prints what it saw.
 
-    python -m tests.agent.node_process FOLDER SIMULATED apply|die|read|hold
+    python -m tests.agent.node_process FOLDER SIMULATED ACTION
 
-``die`` caps and then ends by SIGKILL; ``hold`` caps and waits for a line on standard input.
+``read`` only reads; ``apply`` caps and restores; ``die`` caps and ends by SIGKILL; ``hold`` caps and waits for a line
+on standard input; ``wait`` waits for that line before it caps and restores; ``again`` caps, waits for the line, and
+caps again when the limits in force are due to be checked. Its clock stands still but for that.
 """
 
 from __future__ import annotations
@@ -19,39 +21,54 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.gpu.nvml import NvmlGpus
 from agent.journal import AgentJournal
-from agent.node import Lease, LocalNode
+from agent.node import CHECK_EVERY_S, Lease, LocalNode
 from agent.workloads.jobs import Workloads
-from grid.clock import SystemClock
+from grid.clock import SystemClock, VirtualClock
 from grid.errors import NegawattError
 
-CAP_W = 250.0
+TABLE = {"capped": 250.0, "untouched": 400.0}
 
 
 async def main(folder: Path, simulated: bool, action: str) -> None:
-    clock = SystemClock()
+    clock = VirtualClock(SystemClock().now())
     journal = AgentJournal.open(folder / "journal.sqlite", site_id="a", key=Ed25519PrivateKey.generate(), clock=clock)
     with NvmlGpus.open(simulated=simulated) as gpus:
         workloads = Workloads.read(folder / "workloads.json")
         node = LocalNode.open(gpus=gpus, workloads=workloads, journal=journal, folder=folder, clock=clock)
-        if action != "read":
-            lease_s = -1.0 if action == "die" else 60.0
-            lease = Lease(until=clock.now() + timedelta(seconds=lease_s))
-            result = await node.apply({"capped": CAP_W, "untouched": 400.0}, lease)
-            assert result.complete, result.alarms
-        if action == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if action == "hold":
-            sys.stdout.write("holding\n")
-            sys.stdout.flush()
-            sys.stdin.readline()
-        if action == "apply":
-            await node.restore()
+        seen = await act(node, clock, action)
         readings = await node.readings()
-        limits = {gpu.uuid: gpu.limit_w() for gpu in gpus.devices()}
-        counts = {class_id: reading.gpu_count for class_id, reading in readings.items()}
-        sys.stdout.write(json.dumps({"limits": limits, "counts": counts, "priors": journal.prior_limits_w()}) + "\n")
+        seen["limits"] = {gpu.uuid: gpu.limit_w() for gpu in gpus.devices() if gpu.bounds_w is not None}
+        seen["counts"] = {class_id: reading.gpu_count for class_id, reading in readings.items()}
+        seen["priors"] = journal.prior_limits_w()
+        sys.stdout.write(json.dumps(seen) + "\n")
         node.close()
     journal.close()
+
+
+async def act(node: LocalNode, clock: VirtualClock, action: str) -> dict[str, object]:
+    """What came of the last write."""
+    lease = Lease(until=clock.now() + timedelta(seconds=-1.0 if action == "die" else 60.0))
+    if action == "read":
+        return {}
+    if action == "wait":
+        wait_for_line()
+    result = await node.apply(TABLE, lease)
+    if action == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if action in ("hold", "again"):
+        wait_for_line()
+    if action == "again":
+        await clock.advance(CHECK_EVERY_S)
+        result = await node.apply(TABLE, lease)
+    if action in ("apply", "wait"):
+        await node.restore()
+    return {"complete": result.complete, "alarms": list(result.alarms)}
+
+
+def wait_for_line() -> None:
+    sys.stdout.write("waiting\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pynvml
 import pytest
 
 from agent.simulation.nvml import library
-from agent.simulation.nvml.state import GpuModel, NvmlState
+from agent.simulation.nvml.state import ErrorClass, GpuModel, NvmlState
 from agent.workloads.jobs import FlexTier, Job, Workloads
 
 UUIDS = tuple(f"GPU-00000000-0000-0000-0000-{i:012d}" for i in range(3))
@@ -64,7 +65,13 @@ def caps_w(state: NvmlState) -> list[float]:
 def test_what_was_capped_is_given_back(start_node: StartNode) -> None:
     seen, errors = finish(start_node("apply"))
     assert errors == ""
-    assert seen == {"limits": dict.fromkeys(UUIDS, DEFAULT_W), "counts": {"capped": 2, "untouched": 1}, "priors": {}}
+    assert seen == {
+        "complete": True,
+        "alarms": [],
+        "limits": dict.fromkeys(UUIDS, DEFAULT_W),
+        "counts": {"capped": 2, "untouched": 1},
+        "priors": {},
+    }
 
 
 def test_the_next_process_restores_what_a_killed_one_left(start_node: StartNode, state: NvmlState) -> None:
@@ -80,8 +87,7 @@ def test_the_next_process_restores_what_a_killed_one_left(start_node: StartNode,
 
 def test_a_lease_that_still_runs_is_honoured_by_the_next_process(start_node: StartNode) -> None:
     holder = start_node("hold")
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "holding\n"
+    until_it_waits(holder)
     holder.kill()
     holder.communicate()
     seen, _ = finish(start_node("read"))
@@ -91,8 +97,7 @@ def test_a_lease_that_still_runs_is_honoured_by_the_next_process(start_node: Sta
 
 def test_only_one_process_writes_limits(start_node: StartNode) -> None:
     holder = start_node("hold")
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "holding\n"
+    until_it_waits(holder)
     second = start_node("read")
     seen, errors = finish(second)
     assert seen is None
@@ -111,3 +116,66 @@ def test_a_lost_gpu_is_left_out_and_the_others_go_on(start_node: StartNode, stat
     state.gpus["lost"][0] = 1
     seen, _ = finish(start_node("apply"))
     assert seen["counts"] == {"capped": 1, "untouched": 1}
+
+
+def until_it_waits(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    return process
+
+
+def test_the_prior_limit_is_the_one_in_force_at_the_first_change(start_node: StartNode, state: NvmlState) -> None:
+    waiting = until_it_waits(start_node("wait"))
+    state.gpus["cap_mw"] = [300_000, 350_000, 380_000]  # somebody else's doing, after the agent started
+    seen, _ = finish(waiting)
+    assert list(seen["limits"].values()) == [300.0, 350.0, 380.0]
+
+
+def test_a_cap_never_raises_a_limit_and_limits_of_a_class_may_differ(start_node: StartNode, state: NvmlState) -> None:
+    state.gpus["cap_mw"] = [200_000, 400_000, 380_000]
+    seen, _ = finish(start_node("hold"))
+    assert list(seen["limits"].values()) == [200.0, 250.0, 380.0]
+
+
+def test_a_limit_somebody_else_set_is_found_set_again_and_told(start_node: StartNode, state: NvmlState) -> None:
+    holder = until_it_waits(start_node("again"))
+    state.gpus["cap_mw"][0] = 400_000
+    seen, _ = finish(holder)
+    assert seen["limits"][UUIDS[0]] == 250.0
+    (alarm,) = seen["alarms"]
+    assert "250 W were set, 400 W found and set again" in alarm
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (pynvml.NVML_ERROR_NO_PERMISSION, "run the node agent as root"),
+        (pynvml.NVML_ERROR_INVALID_ARGUMENT, "outside what this GPU takes"),
+        (pynvml.NVML_ERROR_UNKNOWN, "tried again"),
+    ],
+)
+def test_a_refused_write_is_told_with_what_to_do(
+    start_node: StartNode, state: NvmlState, code: int, advice: str
+) -> None:
+    state.inject(ErrorClass.LIMIT_WRITE, code, gpu=0)
+    seen, _ = finish(start_node("hold"))
+    assert not seen["complete"]
+    (alarm,) = seen["alarms"]
+    assert UUIDS[0] in alarm
+    assert advice in alarm
+    assert seen["limits"][UUIDS[1]] == 250.0
+
+
+def test_a_gpu_that_takes_no_limit_is_only_read(start_node: StartNode, state: NvmlState) -> None:
+    state.inject(ErrorClass.LIMIT_READ, pynvml.NVML_ERROR_NOT_SUPPORTED, gpu=0)
+    seen, _ = finish(start_node("hold"))
+    assert seen["complete"]
+    assert seen["counts"] == {"capped (read only)": 1, "capped": 1, "untouched": 1}
+    assert caps_w(state) == [DEFAULT_W, 250.0, DEFAULT_W]
+
+
+def test_without_a_driver_the_node_says_so(start_node: StartNode, state: NvmlState) -> None:
+    state.inject(ErrorClass.INIT, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+    seen, errors = finish(start_node("read"))
+    assert seen is None
+    assert errors.startswith("GpuDriverError: NVML: Driver Not Loaded: no NVIDIA driver is loaded")

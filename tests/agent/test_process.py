@@ -61,7 +61,7 @@ async def get(port: int, path: str) -> Any:
         return await answer.json()
 
 
-async def until(port: int, path: str, holds: Callable[[Any], bool]) -> Any:
+async def until(port: int, path: str, holds: Callable[[Any], object]) -> Any:
     """The first answer that is as it should be."""
     seen: Any = None
     try:

@@ -1,0 +1,234 @@
+"""The tick: one row for each second the meter gave, none made up, and every device given back at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.control.loop import ControlLoop
+from agent.control.readings import BatteryReading, ClassReading, MeterReading
+from agent.control.tuning import Tuning
+from agent.errors import BatteryError, BatteryUnsafeError, MeterError
+from agent.journal import AgentJournal
+from agent.node import ApplyResult, Lease
+from agent.site import AFTER_BOUNDARY_S, Devices, SiteAgent
+from agent.spool import Spool
+from agent.workloads.jobs import FlexTier, Job
+from grid.clock import AnchoredClock, VirtualClock
+from grid.intervals import Interval, floor_to
+from grid.messages import METER_COLUMNS, METER_STREAM, BudgetInterval, SiteBudget, TelemetryFrame
+
+START = datetime(2026, 7, 1, 12, 0, 0, 500_000, tzinfo=UTC)
+JOB = Job(job_id="batch", workload="infer_llama_8b", tier=FlexTier.FLEX_3, gpu_uuids=("GPU-0",))
+SITE_KW, GPU_KW = 20.0, 10.0
+
+
+class FakeMeter:
+    """Gives the second before now, except while it is silent."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self.silent = self.frozen = False
+        self.closed = False
+        self._reads = 0
+
+    async def read(self) -> MeterReading:
+        if self.silent:
+            raise MeterError("meter silent: check it")
+        self._reads += not self.frozen
+        end = floor_to(self._clock.now(), 1)
+        covers = Interval(start=end - timedelta(seconds=1), end=end)
+        return MeterReading(site_kw=SITE_KW + 0.01 * (self._reads % 2), covers=covers)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class FakeBattery:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.unsafe = self.silent = False
+
+    async def read(self) -> BatteryReading:
+        if self.silent:
+            raise BatteryError("battery silent: check it")
+        return BatteryReading(power_kw=0.0, soc_pct=50.0, energy_kwh=0.5, max_discharge_kw=2.0, max_charge_kw=2.0)
+
+    async def arm(self) -> None:
+        if self.unsafe:
+            raise BatteryUnsafeError("the battery has no WSetRvrtTms: without a dead-man it is not used")
+        self.told.append("arm")
+
+    async def set_power(self, power_kw: float) -> None:
+        self.told.append("set")
+
+    async def release(self) -> None:
+        self.told.append("release")
+
+    async def close(self) -> None:
+        self.told.append("close")
+
+
+class FakeNode:
+    """A node of one class."""
+
+    def __init__(self) -> None:
+        self.tables: list[Mapping[str, float]] = []
+        self.leases: list[Lease] = []
+        self.restored = 0
+
+    async def apply(self, table: Mapping[str, float], lease: Lease) -> ApplyResult:
+        self.tables.append(dict(table))
+        self.leases.append(lease)
+        return ApplyResult(complete=True)
+
+    async def restore(self) -> ApplyResult:
+        self.restored += 1
+        return ApplyResult(complete=True)
+
+    async def readings(self) -> Mapping[str, ClassReading]:
+        return {"batch": ClassReading(power_kw=GPU_KW, instant_kw=GPU_KW, gpu_count=27, prior_w=400.0)}
+
+
+class Bench:
+    """An agent on a clock that only moves when told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = VirtualClock(START)
+        self.meter, self.battery, self.node = FakeMeter(self.clock), FakeBattery(), FakeNode()
+        self.spool = Spool.open(folder / "spool.sqlite", "a")
+        grid_clock = AnchoredClock(self.clock)
+        self.journal = AgentJournal.open(
+            folder / "journal.sqlite", site_id="a", key=Ed25519PrivateKey.generate(), clock=grid_clock
+        )
+        self.agent = SiteAgent(
+            site_id="a",
+            devices=Devices(meter=self.meter, battery=self.battery, node=self.node),
+            loop=ControlLoop(site_id="a", jobs=(JOB,), tuning=Tuning()),
+            journal=self.journal,
+            spool=self.spool,
+            clock=grid_clock,
+            tuning=Tuning(),
+        )
+
+    def frames(self) -> list[TelemetryFrame]:
+        """Everything spooled, in order."""
+        found: list[TelemetryFrame] = []
+        after = -1
+        while (frame := self.spool.frame(METER_STREAM, after=after, dt_s=1.0)) is not None:
+            found.append(frame)
+            after = frame.seq + frame.rows - 1
+        return found
+
+    def budget(self, limit_kw: float) -> SiteBudget:
+        """In force from the next tick on, for 20 s."""
+        end = START + timedelta(seconds=20)
+        return SiteBudget(
+            site_id="a",
+            revision=1,
+            issued_at=START,
+            intervals=(BudgetInterval(start=START, end=end, limit_kw=limit_kw),),
+            not_after=end,
+            release_ramp_s=5.0,
+        )
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path)
+    running = asyncio.create_task(made.agent.run(link_lost=lambda: False, ticked=lambda: None))
+    yield made
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    made.spool.close()
+    made.journal.close()
+
+
+async def test_each_row_bears_the_second_its_mean_covers(bench: Bench) -> None:
+    await bench.clock.advance(0.5 + AFTER_BOUNDARY_S)
+    (frame,) = bench.frames()
+    assert frame.t0 == START.replace(microsecond=0)
+    assert bench.clock.now() == frame.t0 + timedelta(seconds=1 + AFTER_BOUNDARY_S)
+    assert tuple(frame.columns) == METER_COLUMNS
+    await bench.clock.advance(4)
+    (frame,) = bench.frames()
+    assert frame.rows == 5
+    assert frame.columns["gpu_kw"] == [GPU_KW] * 5
+    assert frame.columns["limit_kw"] == [None] * 5
+
+
+async def test_seconds_the_meter_did_not_give_are_missing(bench: Bench) -> None:
+    await bench.clock.advance(2)
+    bench.meter.silent = True
+    await bench.clock.advance(3)
+    assert bench.agent.seen.alarms[0] == "meter silent: check it"
+    bench.meter.silent = False
+    await bench.clock.advance(2)
+    first, second = bench.frames()
+    assert (first.rows, second.rows) == (2, 2)
+    assert second.t0 - first.t0 == timedelta(seconds=5)
+
+
+async def test_what_a_doubted_meter_says_is_kept_as_questionable(bench: Bench) -> None:
+    bench.meter.frozen = True
+    await bench.clock.advance(20)
+    qualities = [quality for frame in bench.frames() for quality in frame.quality]
+    assert set(qualities) == {0, 10}
+    assert qualities == sorted(qualities)
+
+
+async def test_a_budget_caps_under_a_lease_that_outlives_event_and_release(bench: Bench) -> None:
+    await bench.clock.advance(2)
+    assert bench.node.tables == []
+    budget = bench.budget(SITE_KW * 0.9)
+    assert bench.agent.take_budget(budget).accepted
+    await bench.clock.advance(10)
+    assert bench.node.tables[-1]["batch"] < 400.0
+    until = budget.not_after + timedelta(seconds=budget.release_ramp_s + Tuning().restore_grace_s)
+    assert {lease.until for lease in bench.node.leases} == {until}
+    assert "set" in bench.battery.told
+    restored = bench.node.restored
+    await bench.clock.advance(15)
+    assert bench.node.restored == restored + 1
+    assert not bench.agent.capped
+
+
+async def test_a_clean_stop_gives_every_device_back(tmp_path: Path) -> None:
+    made = Bench(tmp_path)
+    running = asyncio.create_task(made.agent.run(link_lost=lambda: False, ticked=lambda: None))
+    made.agent.take_budget(made.budget(SITE_KW * 0.9))
+    await made.clock.advance(5)
+    restored = made.node.restored
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert made.node.restored == restored + 1
+    assert made.battery.told[-2:] == ["release", "close"]
+    assert made.meter.closed
+    made.spool.close()
+    made.journal.close()
+
+
+async def test_a_battery_without_a_dead_man_is_not_used(bench: Bench) -> None:
+    bench.battery.unsafe = True
+    bench.agent.take_budget(bench.budget(SITE_KW * 0.9))
+    await bench.clock.advance(5)
+    assert "set" not in bench.battery.told
+    assert any("without a dead-man" in alarm for alarm in bench.agent.seen.alarms)
+
+
+async def test_a_battery_that_was_gone_is_armed_again_before_it_is_used(bench: Bench) -> None:
+    bench.agent.take_budget(bench.budget(SITE_KW * 0.9))
+    await bench.clock.advance(3)
+    bench.battery.silent = True
+    await bench.clock.advance(2)
+    bench.battery.silent = False
+    told = len(bench.battery.told)
+    await bench.clock.advance(1)
+    assert bench.battery.told[told:] == ["arm", "set"]

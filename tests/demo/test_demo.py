@@ -17,7 +17,7 @@ import pytest_asyncio
 from aggregator.demo.summary import Summary
 
 ARRIVALS = Path(__file__).parents[3] / "shared" / "data" / "azure-llm" / "AzureLLMInferenceTrace_conv.csv"
-ENDS_WITHIN_S = 300
+ENDS_WITHIN_S = 420
 KILLED = "abilene"
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from agent.control.readings import Mode
+from agent.control.tuning import Tuning
 from tests.agent.control.campaign import BEFORE_S, HOLD_S, RAMP_S, RELEASE_S, START, run_event
 from tests.agent.control.plant import Plant
 
@@ -24,6 +25,11 @@ def test_without_a_battery_caps_alone_hold_the_budget(seed: int) -> None:
     outcome = run_event(Plant(seed=seed, start=START, with_battery=False))
     assert 0.98 <= outcome.delivered <= 1.05
     assert outcome.rmse_5s <= 0.02
+
+
+def test_caps_take_over_what_the_battery_carries_even_when_no_gain_is_learned() -> None:
+    outcome = run_event(Plant(seed=1, start=START), tuning=Tuning(gain_time_s=1e6))
+    assert outcome.caps_share >= 0.94
 
 
 def test_the_whole_capability_can_be_held_with_the_battery_as_a_minor_part() -> None:

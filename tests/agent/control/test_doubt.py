@@ -13,10 +13,11 @@ from tests.agent.control.campaign import BEFORE_S, START, budget_for
 from tests.agent.control.plant import Plant
 
 FROZEN_FROM_S = BEFORE_S + 40
+RAISED_FROM_S = FROZEN_FROM_S + 15
 
 
 def run_frozen(seconds: int) -> tuple[list[Actions], Plant]:
-    """An event whose meter repeats, from 20 s into the hold, a reading far below the limit."""
+    """An event whose meter repeats, from 20 s into the hold, a reading below the limit, which then goes up a lot."""
     plant = Plant(seed=8, start=START)
     loop = ControlLoop(site_id="site-1", jobs=plant.jobs, tuning=Tuning())
     actions: list[Actions] = []
@@ -25,7 +26,8 @@ def run_frozen(seconds: int) -> tuple[list[Actions], Plant]:
         if second >= FROZEN_FROM_S and readings.meter is not None:
             low = MeterReading(site_kw=plant.log[FROZEN_FROM_S - 1][0] * 0.93, covers=readings.meter.covers)
             readings = dataclasses.replace(readings, meter=low)
-        budget = budget_for(plant.log[50][0], 0.15) if second >= BEFORE_S else None
+        share = 0.15 if second < RAISED_FROM_S else 0.02
+        budget = budget_for(plant.log[50][0], share) if second >= BEFORE_S else None
         actions.append(loop.step(readings, budget, plant.now, link_lost=False))
         plant.act(actions[-1].caps_w, actions[-1].battery_kw)
     return actions, plant

@@ -1,0 +1,37 @@
+"""The durable files: a transaction is all or nothing, also when it is its commit that fails."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from grid.journal import open_journal, transaction
+
+MIGRATIONS = (
+    """
+    CREATE TABLE parents (id INTEGER PRIMARY KEY);
+    CREATE TABLE children (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)
+    """,
+)
+
+
+def test_a_failed_commit_leaves_no_transaction_open(tmp_path: Path) -> None:
+    connection = open_journal(tmp_path / "journal.sqlite", MIGRATIONS)
+    with pytest.raises(sqlite3.IntegrityError), transaction(connection) as tx:
+        tx.execute("INSERT INTO children VALUES (7)")
+    with transaction(connection) as tx:
+        tx.execute("INSERT INTO parents VALUES (1)")
+    assert [row[0] for row in connection.execute("SELECT id FROM parents")] == [1]
+    assert connection.execute("SELECT count(*) FROM children").fetchone()[0] == 0
+    connection.close()
+
+
+def test_a_failed_body_rolls_back_and_keeps_its_error(tmp_path: Path) -> None:
+    connection = open_journal(tmp_path / "journal.sqlite", MIGRATIONS)
+    with pytest.raises(ValueError, match="no"), transaction(connection) as tx:
+        tx.execute("INSERT INTO parents VALUES (1)")
+        raise ValueError("no")
+    assert connection.execute("SELECT count(*) FROM parents").fetchone()[0] == 0
+    connection.close()

@@ -30,8 +30,7 @@ def test_a_failed_commit_leaves_no_transaction_open(tmp_path: Path) -> None:
 
 def test_a_failed_body_rolls_back_and_keeps_its_error(tmp_path: Path) -> None:
     connection = open_journal(tmp_path / "journal.sqlite", MIGRATIONS)
-    with pytest.raises(ValueError, match="no"), transaction(connection) as tx:
-        tx.execute("INSERT INTO parents VALUES (1)")
-        raise ValueError("no")
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"), transaction(connection) as tx:
+        tx.executemany("INSERT INTO parents VALUES (?)", [(1,), (2,), (2,)])
     assert connection.execute("SELECT count(*) FROM parents").fetchone()[0] == 0
     connection.close()

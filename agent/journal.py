@@ -116,11 +116,13 @@ class AgentJournal:
         return None if row is None else datetime.fromisoformat(row["until"])
 
     def forget_priors(self, uuids: list[str], *, complete: bool) -> None:
-        """These GPUs have their limits back; with ``complete`` nothing of ours is in force any more."""
+        """These GPUs have their limits back; with ``complete`` every GPU that answers has, and the lease ends.
+
+        The prior of a GPU that does not answer stays, for whoever finds that GPU again.
+        """
         with transaction(self._connection) as tx:
             tx.executemany("DELETE FROM prior_limit WHERE uuid = ?", [(uuid,) for uuid in uuids])
             if complete:
-                tx.execute("DELETE FROM prior_limit")
                 tx.execute("DELETE FROM lease")
             self._record(tx, "caps.restored", self._site_id, {"gpus": len(uuids), "complete": complete})
 

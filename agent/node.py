@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,8 @@ from grid.units import W_PER_KW
 READ_BACK_WITHIN_W = 0.5
 CHECK_EVERY_S = 5.0
 """How often the limits in force are compared with what we wrote."""
+POWER_STANDS_S = 10.0
+"""How long the last power of a GPU that cannot be read is taken for its power now."""
 READ_ONLY = " (read only)"
 """What the class of a job's GPUs that take no limit is called."""
 
@@ -65,16 +67,22 @@ class NodePort(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class _Member:
-    """One GPU of a class."""
+    """One GPU that we cap, or whose limit we have yet to give back."""
 
     gpu: GpuDevice
-    class_id: str
+    class_id: str | None
+    """None for a GPU that no job runs on any more: its limit is given back, nothing else."""
     prior_w: float | None
     """None for a GPU that takes no limit: it is read, never capped."""
     written_w: float | None = None
     """What we last wrote and have not given back."""
-    power_w: float = field(default=0.0)
-    instant_w: float = field(default=0.0)
+    power_w: float | None = None
+    """None until it was read, and again once it was not for a while."""
+    instant_w: float = 0.0
+    read_s: float = 0.0
+    """Monotonic time of the last reading."""
+    unread: str = ""
+    """Why it is not read now."""
 
     def inside_w(self, limit_w: float) -> float:
         """``limit_w`` within what the GPU takes."""
@@ -98,28 +106,27 @@ class LocalNode:
     def open(cls, *, gpus: Gpus, workloads: Workloads, journal: AgentJournal, folder: Path, clock: Clock) -> LocalNode:
         """Find the jobs' GPUs and take the lock. Raises NodeError when another process holds it."""
         lock = _take_lock(folder / "node.lock")
-        class_of = {uuid: job.job_id for job in workloads.jobs for uuid in job.gpu_uuids}
-        priors_w = journal.prior_limits_w()
-        members = [
-            _member(gpu, class_of[gpu.uuid], priors_w.get(gpu.uuid)) for gpu in gpus.devices() if gpu.uuid in class_of
-        ]
-        if not members:
+        try:
+            class_of = {uuid: job.job_id for job in workloads.jobs for uuid in job.gpu_uuids}
+            priors_w = journal.prior_limits_w()
+            found = [
+                _member(gpu, class_of.get(gpu.uuid), priors_w.get(gpu.uuid))
+                for gpu in gpus.devices()
+                if gpu.uuid in class_of or gpu.uuid in priors_w
+            ]
+            members = [member for member in found if member is not None]
+            node = cls(members, journal, lock, clock)
+            node._lapse()
+            if all(member.class_id is None for member in members):
+                raise NodeError("none of the workloads' GPUs is on this node: check the file in [workloads]")
+        except BaseException:
             os.close(lock)
-            raise NodeError("none of the workloads' GPUs is on this node: check the file in [workloads]")
-        node = cls(members, journal, lock, clock)
-        node.lapse()
+            raise
         return node
 
     def close(self) -> None:
         """Let go of the lock; limits stay as they are."""
         os.close(self._lock)
-
-    def lapse(self) -> None:
-        """Restore what a process before this one left, unless its lease still runs."""
-        until = self._journal.lease_until()
-        if self._journal.prior_limits_w() and (until is None or until <= self._clock.now()):
-            _log.info("restoring limits a process before this one left", gpus=len(self._journal.prior_limits_w()))
-            self._restore()
 
     async def apply(self, table: Mapping[str, float], lease: Lease) -> ApplyResult:
         asked = [m for m in self._members if m.prior_w is not None and m.class_id in table]
@@ -128,29 +135,36 @@ class LocalNode:
         failed: list[str] = []
         for member in asked:
             assert member.prior_w is not None
+            assert member.class_id is not None
             cap_w = member.inside_w(min(table[member.class_id], member.prior_w))
             if member.written_w is None or abs(member.written_w - cap_w) > READ_BACK_WITHIN_W:
-                failed += self._write(member, cap_w)
+                try:
+                    failed += self._write(member, cap_w)
+                except GpuTelemetryOnlyError as error:
+                    member.prior_w = None
+                    self._alarms[member.gpu.uuid] = f"{member.gpu.uuid}: {error}"
         return ApplyResult(complete=not failed, alarms=(*failed, *self._alarms.values()))
 
     async def restore(self) -> ApplyResult:
-        return self._restore()
+        return self._restore(self._members)
 
     async def readings(self) -> Mapping[str, ClassReading]:
         members: dict[str, list[_Member]] = {}
-        for member in list(self._members):
+        for member in [m for m in self._members if m.class_id is not None]:
             try:
                 member.power_w, member.instant_w = member.gpu.power_w(), member.gpu.instant_w()
+                member.read_s, member.unread = self._clock.monotonic(), ""
             except GpuLostError as error:
                 self._drop(member, error)
-                continue
             except GpuError as error:
-                _log.warning("GPU not read, its last power stands", uuid=member.gpu.uuid, why=str(error))
-            class_id = member.class_id if member.prior_w is not None else f"{member.class_id}{READ_ONLY}"
+                self._unread(member, error)
+            if member.power_w is None:
+                continue
+            class_id = f"{member.class_id}" if member.prior_w is not None else f"{member.class_id}{READ_ONLY}"
             members.setdefault(class_id, []).append(member)
         return {
             class_id: ClassReading(
-                power_kw=sum(m.power_w for m in group) / W_PER_KW,
+                power_kw=sum(m.power_w for m in group if m.power_w is not None) / W_PER_KW,
                 instant_kw=sum(m.instant_w for m in group) / W_PER_KW,
                 gpu_count=len(group),
                 prior_w=max((m.prior_w for m in group if m.prior_w is not None), default=None),
@@ -158,20 +172,30 @@ class LocalNode:
             for class_id, group in members.items()
         }
 
+    def _lapse(self) -> None:
+        """Restore what no lease covers: it has ended, or no job is there any more for which it would be renewed."""
+        until = self._journal.lease_until()
+        over = until is None or until <= self._clock.now()
+        priors_w = self._journal.prior_limits_w()
+        due = [m for m in self._members if m.gpu.uuid in priors_w and (over or m.class_id is None)]
+        if due:
+            _log.info("restoring limits a process before this one left", gpus=len(due))
+            self._restore(due)
+
     def _journal_first(self, untouched: list[_Member], lease: Lease) -> None:
         """Before anything of ours is in force: the limits these GPUs have now, which are whatever others set."""
-        if not untouched:
+        journalled_w = self._journal.prior_limits_w() if untouched else {}
+        fresh = [m for m in untouched if m.gpu.uuid not in journalled_w]
+        if not fresh:
             if lease.until != self._journal.lease_until():
                 self._journal.extend_lease(lease.until)
             return
-        journalled_w = self._journal.prior_limits_w()
-        for member in untouched:
-            if member.gpu.uuid not in journalled_w:
-                try:
-                    member.prior_w = member.gpu.limit_w()
-                except GpuError as error:
-                    _log.warning("limit not read, the one seen before stands", uuid=member.gpu.uuid, why=str(error))
-        priors_w = {m.gpu.uuid: m.prior_w for m in untouched if m.prior_w is not None}
+        for member in fresh:
+            try:
+                member.prior_w = member.gpu.limit_w()
+            except GpuError as error:
+                _log.warning("limit not read, the one seen before stands", uuid=member.gpu.uuid, why=str(error))
+        priors_w = {m.gpu.uuid: m.prior_w for m in fresh if m.prior_w is not None}
         self._journal.keep_priors(priors_w, lease.until)
 
     def _look_for_foreign_writers(self) -> None:
@@ -196,25 +220,40 @@ class LocalNode:
                 )
                 member.written_w = None
 
-    def _restore(self) -> ApplyResult:
+    def _restore(self, members: Sequence[_Member]) -> ApplyResult:
+        """A GPU lost before it has its limit back keeps its prior in the journal, and so does one that refuses."""
         priors_w = self._journal.prior_limits_w()
         failed, done = [], []
-        for member in [m for m in self._members if m.gpu.uuid in priors_w]:
-            why = self._write(member, member.inside_w(priors_w[member.gpu.uuid]))
+        for member in [m for m in members if m.gpu.uuid in priors_w]:
+            prior_w = member.inside_w(priors_w[member.gpu.uuid])
+            try:
+                why = [] if self._reads_back(member, prior_w) else self._write(member, prior_w)
+            except GpuTelemetryOnlyError as error:
+                why = [f"{member.gpu.uuid}: capped and not given back: {error}"]
             if why:
                 failed += why
-            else:
+            elif member in self._members:
                 member.written_w = None
                 done.append(member.gpu.uuid)
-        if priors_w:
-            self._journal.forget_priors(done, complete=not failed)
+        present = {m.gpu.uuid for m in self._members}
+        if done:
+            self._journal.forget_priors(done, complete=present.isdisjoint(priors_w.keys() - set(done)))
         if not failed:
-            present = {m.gpu.uuid for m in self._members}
             self._alarms = {uuid: alarm for uuid, alarm in self._alarms.items() if uuid not in present}
         return ApplyResult(complete=not failed, alarms=(*failed, *self._alarms.values()))
 
+    def _reads_back(self, member: _Member, limit_w: float) -> bool:
+        """Whether there is nothing to write; a GPU that cannot be read is written, which says why it fails."""
+        try:
+            return abs(member.gpu.limit_w() - limit_w) <= READ_BACK_WITHIN_W
+        except GpuError:
+            return False
+
     def _write(self, member: _Member, limit_w: float) -> list[str]:
-        """Write and read back, twice at most; returns an alarm when the limit is not in force."""
+        """Write and read back, twice at most; returns an alarm when the limit is not in force.
+
+        Raises GpuTelemetryOnlyError: what that means depends on whether anything of ours is in force.
+        """
         read_w = limit_w
         for attempt in (1, 2):
             try:
@@ -222,6 +261,8 @@ class LocalNode:
             except GpuLostError as error:
                 self._drop(member, error)
                 return []
+            except GpuTelemetryOnlyError:
+                raise
             except GpuTransientError as error:
                 if attempt == 2:
                     return [f"{member.gpu.uuid}: {error}"]
@@ -235,30 +276,47 @@ class LocalNode:
             f"{member.gpu.uuid}: asked for {limit_w:.0f} W, reads back {read_w:.0f} W: another process writes limits"
         ]
 
+    def _unread(self, member: _Member, error: GpuError) -> None:
+        """Its last power stands for a while; then nobody knows what it draws, and it is left out."""
+        if member.unread != str(error):
+            member.unread = str(error)
+            _log.warning("GPU not read", uuid=member.gpu.uuid, why=member.unread)
+        if self._clock.monotonic() - member.read_s > POWER_STANDS_S:
+            member.power_w = None
+
     def _drop(self, member: _Member, error: GpuLostError) -> None:
         """A lost GPU draws nothing we can move: its watts are spread over the others by the next allocation."""
+        member.power_w = None
         if member in self._members:
             self._members.remove(member)
             self._alarms[member.gpu.uuid] = f"{member.gpu.uuid}: {error}"
             _log.warning("GPU lost", uuid=member.gpu.uuid, why=str(error))
 
 
-def _member(gpu: GpuDevice, class_id: str, journalled_w: float | None) -> _Member:
-    """``journalled_w``: its limit before a process before this one touched it."""
+def _member(gpu: GpuDevice, class_id: str | None, journalled_w: float | None) -> _Member | None:
+    """``journalled_w``: its limit before a process before this one touched it. None when it was lost meanwhile."""
     if gpu.bounds_w is None:
         return _Member(gpu=gpu, class_id=class_id, prior_w=None)
     try:
         prior_w = journalled_w if journalled_w is not None else gpu.limit_w()
     except GpuTelemetryOnlyError:
         prior_w = None
+    except GpuLostError as error:
+        _log.warning("GPU left out", uuid=gpu.uuid, why=str(error))
+        return None
     return _Member(gpu=gpu, class_id=class_id, prior_w=prior_w)
 
 
 def _take_lock(path: Path) -> int:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise NodeError(f"cannot open the lock {path}: {error.strerror}; make its folder writable") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
-        raise NodeError(f"{path} is locked: another agent writes these GPUs; stop it first") from error
+        raise NodeError(
+            f"cannot lock {path} ({error.strerror}): another agent writes these GPUs; stop it first"
+        ) from error
     return handle

@@ -80,6 +80,13 @@ def test_prior_limits_survive_and_are_never_overwritten_by_our_own_caps(tmp_path
     again.close()
 
 
+def test_the_limit_of_a_gpu_that_did_not_answer_is_kept_when_the_lease_ends(journal: AgentJournal) -> None:
+    journal.keep_priors({"GPU-1": 400.0, "GPU-lost": 350.0}, NOW)
+    journal.forget_priors(["GPU-1"], complete=True)
+    assert journal.prior_limits_w() == {"GPU-lost": 350.0}
+    assert journal.lease_until() is None
+
+
 def test_every_fact_is_linked_and_signed(journal: AgentJournal) -> None:
     assert journal.newest_head() is None
     journal.take_budget(budget(3), NOW)

@@ -1,8 +1,9 @@
 """The node: the only one that writes GPU limits, under a lease, and gives back what it found.
 
 A limit's prior value is journalled before its first change; what was asked is read back. Limits outlive a dead
-process: whoever opens the node next finds the journal and restores what no lease covers. A file lock keeps it to one
-writer. This node lives in the agent's process; a node agent of its own speaks the same port.
+process: whoever opens the node next finds the journal and restores what no lease covers. While it runs it watches
+the lease itself, because the control loop beside it may be stuck. A file lock keeps it to one writer. This node lives
+in the agent's process; a node agent of its own speaks the same port.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from grid.units import W_PER_KW
 READ_BACK_WITHIN_W = 0.5
 CHECK_EVERY_S = 5.0
 """How often the limits in force are compared with what we wrote."""
+LEASE_CHECK_EVERY_S = 1.0
 POWER_STANDS_S = 10.0
 """How long the last power of a GPU that cannot be read is taken for its power now."""
 READ_ONLY = " (read only)"
@@ -63,6 +65,9 @@ class NodePort(Protocol):
 
     async def readings(self) -> Mapping[str, ClassReading]:
         """Power now, by class."""
+
+    async def watch(self) -> None:
+        """Until cancelled: give the limits back when the lease ends, whatever the control loop does."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,6 +106,8 @@ class LocalNode:
         self._checked_s = clock.monotonic()
         self._alarms: dict[str, str] = {}
         """By GPU, until the limits are given back; a lost GPU's for good."""
+        self._lapsed: ApplyResult | None = None
+        """Of the last restore because no lease covers a limit; None when there was nothing to restore."""
 
     @classmethod
     def open(cls, *, gpus: Gpus, workloads: Workloads, journal: AgentJournal, folder: Path, clock: Clock) -> LocalNode:
@@ -172,15 +179,21 @@ class LocalNode:
             for class_id, group in members.items()
         }
 
+    async def watch(self) -> None:
+        while True:
+            await self._clock.sleep(LEASE_CHECK_EVERY_S)
+            self._lapse()
+
     def _lapse(self) -> None:
         """Restore what no lease covers: it has ended, or no job is there any more for which it would be renewed."""
         until = self._journal.lease_until()
         over = until is None or until <= self._clock.now()
         priors_w = self._journal.prior_limits_w()
         due = [m for m in self._members if m.gpu.uuid in priors_w and (over or m.class_id is None)]
-        if due:
-            _log.info("restoring limits a process before this one left", gpus=len(due))
-            self._restore(due)
+        result = self._restore(due) if due else None
+        if result is not None and result != self._lapsed:
+            _log.warning("no lease covers these limits", gpus=len(due), restored=result.complete, alarms=result.alarms)
+        self._lapsed = result
 
     def _journal_first(self, untouched: list[_Member], lease: Lease) -> None:
         """Before anything of ours is in force: the limits these GPUs have now, which are whatever others set."""

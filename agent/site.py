@@ -7,6 +7,7 @@ device back; after a SIGKILL the journal says what to do: go on with a budget in
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -113,13 +114,18 @@ class SiteAgent:
     async def run(self, *, link_lost: Callable[[], bool], ticked: Callable[[], None]) -> None:
         """Tick until cancelled, then give every device back."""
         try:
-            while True:
-                boundary = floor_to(self._clock.now() - timedelta(seconds=AFTER_BOUNDARY_S), TICK_S)
-                await sleep_until(self._clock, boundary + timedelta(seconds=TICK_S + AFTER_BOUNDARY_S))
-                await self.tick(link_lost=link_lost())
-                ticked()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._devices.node.watch())
+                await self._tick_for_ever(link_lost, ticked)
         finally:
             await self._give_back()
+
+    async def _tick_for_ever(self, link_lost: Callable[[], bool], ticked: Callable[[], None]) -> None:
+        while True:
+            boundary = floor_to(self._clock.now() - timedelta(seconds=AFTER_BOUNDARY_S), TICK_S)
+            await sleep_until(self._clock, boundary + timedelta(seconds=TICK_S + AFTER_BOUNDARY_S))
+            await self.tick(link_lost=link_lost())
+            ticked()
 
     async def tick(self, *, link_lost: bool) -> None:
         """One second: read everything, keep the row, step the law, act."""
@@ -212,18 +218,23 @@ class SiteAgent:
 
     async def _give_back(self) -> None:
         """A clean stop leaves nothing of ours in force."""
-        if self.capped:
-            await self._devices.node.restore()
-        await self._devices.meter.close()
         battery = self._devices.battery
-        if battery is None:
+        try:
+            if self.capped:
+                await self._devices.node.restore()
+        finally:
+            if battery is not None:
+                await self._release(battery)
+                await battery.close()
+            await self._devices.meter.close()
+
+    async def _release(self, battery: Battery) -> None:
+        if not self._battery_armed:
             return
-        if self._battery_armed:
-            try:
-                await battery.release()
-            except BatteryError as error:
-                _log.warning("battery not released, its dead-man will", site_id=self.site_id, why=str(error))
-        await battery.close()
+        try:
+            await battery.release()
+        except BatteryError as error:
+            _log.warning("battery not released, its dead-man will", site_id=self.site_id, why=str(error))
 
     def _failing(self, device: str, why: str | None) -> None:
         if why == self.seen.failing.get(device):

@@ -1,7 +1,8 @@
-"""What the node does when GPUs refuse, vanish or lose their job."""
+"""What the node does when GPUs refuse, vanish or lose their job, and when nobody renews its lease."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -116,6 +117,41 @@ async def test_a_gpu_that_is_lost_while_it_is_found_is_left_out(bench: Bench) ->
     bench.first.refuses_limit_read = LOST
     with bench.node() as node:
         assert (await node.readings())["job"].gpu_count == 1
+
+
+# --- the lease --------------------------------------------------------------------------------------------------
+
+
+async def test_a_lease_that_nobody_renews_ends_with_the_limits_given_back(bench: Bench) -> None:
+    with bench.node() as node:
+        watch = asyncio.create_task(node.watch())
+        await node.apply({"job": CAP_W}, bench.lease(seconds=30))
+        await bench.clock.advance(29)
+        await node.apply({"job": CAP_W}, bench.lease(seconds=30))
+        await bench.clock.advance(29)
+        assert bench.limits_w() == (CAP_W, CAP_W)
+        await bench.clock.advance(2)
+        assert bench.limits_w() == (DEFAULT_W, DEFAULT_W)
+        assert bench.journal.prior_limits_w() == {}
+        result = await node.apply({"job": CAP_W}, bench.lease())
+        assert result.complete
+        assert bench.limits_w() == (CAP_W, CAP_W), "a loop that is there again goes on"
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+async def test_a_refused_restore_after_the_lease_is_tried_until_it_is_taken(bench: Bench) -> None:
+    with bench.node() as node:
+        watch = asyncio.create_task(node.watch())
+        await node.apply({"job": CAP_W}, bench.lease(seconds=5))
+        bench.first.refuses_write = REFUSED
+        await bench.clock.advance(10)
+        assert bench.limits_w() == (CAP_W, DEFAULT_W)
+        bench.first.refuses_write = None
+        await bench.clock.advance(1)
+        assert bench.limits_w() == (DEFAULT_W, DEFAULT_W)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
 
 
 # --- refused writes ---------------------------------------------------------------------------------------------

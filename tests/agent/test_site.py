@@ -15,13 +15,14 @@ from agent.control.readings import BatteryReading, ClassReading, MeterReading
 from agent.control.tuning import Tuning
 from agent.errors import BatteryError, BatteryUnsafeError, MeterError
 from agent.journal import AgentJournal
-from agent.node import ApplyResult, Lease
+from agent.node import ApplyResult, Lease, LocalNode, NodePort
 from agent.site import AFTER_BOUNDARY_S, Devices, SiteAgent
 from agent.spool import Spool
-from agent.workloads.jobs import FlexTier, Job
+from agent.workloads.jobs import FlexTier, Job, Workloads
 from grid.clock import AnchoredClock, VirtualClock
 from grid.intervals import Interval, floor_to
 from grid.messages import METER_COLUMNS, METER_STREAM, BudgetInterval, SiteBudget, TelemetryFrame
+from tests.agent.gpus import FakeGpu, FakeGpus
 
 START = datetime(2026, 7, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 JOB = Job(job_id="batch", workload="infer_llama_8b", tier=FlexTier.FLEX_3, gpu_uuids=("GPU-0",))
@@ -33,11 +34,13 @@ class FakeMeter:
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self.silent = self.frozen = False
+        self.silent = self.frozen = self.stuck = False
         self.closed = False
         self._reads = 0
 
     async def read(self) -> MeterReading:
+        if self.stuck:
+            await asyncio.Event().wait()
         if self.silent:
             raise MeterError("meter silent: check it")
         self._reads += not self.frozen
@@ -83,6 +86,7 @@ class FakeNode:
         self.tables: list[Mapping[str, float]] = []
         self.leases: list[Lease] = []
         self.restored = 0
+        self.fails = False
 
     async def apply(self, table: Mapping[str, float], lease: Lease) -> ApplyResult:
         self.tables.append(dict(table))
@@ -90,11 +94,16 @@ class FakeNode:
         return ApplyResult(complete=True)
 
     async def restore(self) -> ApplyResult:
+        if self.fails:
+            raise RuntimeError("the driver is gone")
         self.restored += 1
         return ApplyResult(complete=True)
 
     async def readings(self) -> Mapping[str, ClassReading]:
         return {"batch": ClassReading(power_kw=GPU_KW, instant_kw=GPU_KW, gpu_count=27, prior_w=400.0)}
+
+    async def watch(self) -> None:
+        await asyncio.Event().wait()
 
 
 class Bench:
@@ -104,17 +113,20 @@ class Bench:
         self.clock = VirtualClock(START)
         self.meter, self.battery, self.node = FakeMeter(self.clock), FakeBattery(), FakeNode()
         self.spool = Spool.open(folder / "spool.sqlite", "a")
-        grid_clock = AnchoredClock(self.clock)
+        self.grid_clock = AnchoredClock(self.clock)
         self.journal = AgentJournal.open(
-            folder / "journal.sqlite", site_id="a", key=Ed25519PrivateKey.generate(), clock=grid_clock
+            folder / "journal.sqlite", site_id="a", key=Ed25519PrivateKey.generate(), clock=self.grid_clock
         )
-        self.agent = SiteAgent(
+        self.agent = self.agent_of(self.node)
+
+    def agent_of(self, node: NodePort) -> SiteAgent:
+        return SiteAgent(
             site_id="a",
-            devices=Devices(meter=self.meter, battery=self.battery, node=self.node),
+            devices=Devices(meter=self.meter, battery=self.battery, node=node),
             loop=ControlLoop(site_id="a", jobs=(JOB,), tuning=Tuning()),
             journal=self.journal,
             spool=self.spool,
-            clock=grid_clock,
+            clock=self.grid_clock,
             tuning=Tuning(),
         )
 
@@ -211,6 +223,45 @@ async def test_a_clean_stop_gives_every_device_back(tmp_path: Path) -> None:
     assert made.node.restored == restored + 1
     assert made.battery.told[-2:] == ["release", "close"]
     assert made.meter.closed
+    made.spool.close()
+    made.journal.close()
+
+
+async def test_a_stop_gives_the_battery_back_even_when_the_node_fails(tmp_path: Path) -> None:
+    made = Bench(tmp_path)
+    made.node.fails = True
+    running = asyncio.create_task(made.agent.run(link_lost=lambda: False, ticked=lambda: None))
+    made.agent.take_budget(made.budget(SITE_KW * 0.9))
+    await made.clock.advance(5)
+    running.cancel()
+    with pytest.raises(RuntimeError, match="the driver is gone"):
+        await running
+    assert made.battery.told[-2:] == ["release", "close"]
+    assert made.meter.closed
+    made.spool.close()
+    made.journal.close()
+
+
+async def test_limits_are_given_back_when_the_lease_ends_while_the_loop_is_stuck(tmp_path: Path) -> None:
+    made = Bench(tmp_path)
+    gpu = FakeGpu("GPU-0")
+    node = LocalNode.open(
+        gpus=FakeGpus(gpu), workloads=Workloads(jobs=(JOB,)), journal=made.journal, folder=tmp_path, clock=made.clock
+    )
+    agent = made.agent_of(node)
+    running = asyncio.create_task(agent.run(link_lost=lambda: False, ticked=lambda: None))
+    budget = made.budget(SITE_KW * 0.9)
+    agent.take_budget(budget)
+    await made.clock.advance(5)
+    made.meter.stuck = True
+    lease_s = (budget.not_after - START).total_seconds() + budget.release_ramp_s + Tuning().restore_grace_s
+    await made.clock.advance(lease_s - 6)
+    assert gpu.limit < 400.0
+    await made.clock.advance(2)
+    assert gpu.limit == 400.0
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    node.close()
     made.spool.close()
     made.journal.close()
 

@@ -1,8 +1,10 @@
 """When not to believe the meter, and what the loop may still do then.
 
 Doubtful means: no reading for a few seconds, the same reading over and over, or one that differs from GPUs,
-battery and the known rest by more than a share for a while. In doubt nothing is raised and nothing charged; after
-a minute the caps step down to the staged table; trust returns after half a minute of agreement.
+battery and the known rest by more than a share for a while. A reading that differs raises nothing from its first
+second on, before it is doubted; one that shows more than the parts make is held to the limit, since that is safe
+whether it is true or not. In doubt nothing is raised and nothing charged; after a minute the caps step down to the
+staged table; trust returns after half a minute of agreement.
 """
 
 from __future__ import annotations
@@ -25,6 +27,12 @@ class MeterTrust:
     """Whether to act on the meter now."""
 
     trusted: bool
+    alive: bool
+    """There is a new reading, and it is not the same one over and over."""
+    agrees: bool
+    """It is alive and near what the parts make."""
+    shows_more: bool
+    """It is alive and far above what the parts make: to hold that to the limit raises nothing, true or not."""
     staged: bool
     """In doubt for so long that the staged table applies."""
     reason: str
@@ -33,6 +41,11 @@ class MeterTrust:
     @property
     def quality(self) -> Quality:
         return Quality.VALID if self.trusted else Quality.QUESTIONABLE
+
+    @property
+    def may_raise(self) -> bool:
+        """Whether this reading is good enough to raise a cap or charge on."""
+        return self.trusted and self.agrees
 
 
 class MeterWatch:
@@ -60,7 +73,17 @@ class MeterWatch:
                 self._doubted_since = self._agreed_since = None
                 self._reason = ""
         staged = self._doubted_since is not None and now - self._doubted_since >= timedelta(seconds=STAGED_AFTER_S)
-        return MeterTrust(trusted=self._doubted_since is None, staged=staged, reason=self._reason)
+        alive = site_kw is not None and self._repeats < FROZEN_READINGS
+        agrees = alive and self._disagreements == 0
+        above = site_kw is not None and expected_kw is not None and site_kw > expected_kw
+        return MeterTrust(
+            trusted=self._doubted_since is None,
+            alive=alive,
+            agrees=agrees,
+            shows_more=alive and not agrees and above,
+            staged=staged,
+            reason=self._reason,
+        )
 
     def _complaint(self, site_kw: float | None, expected_kw: float | None, now: datetime) -> str:
         if site_kw is None:

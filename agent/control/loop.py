@@ -18,7 +18,8 @@ from agent.control.capability import capability
 from agent.control.failsafe import MeterTrust, MeterWatch
 from agent.control.gains import LearnedGains
 from agent.control.ramp import TargetSchedule
-from agent.control.readings import Actions, BatteryReading, ClassReading, Mode, Readings
+from agent.control.readings import Actions, BatteryReading, ClassReading, MeterReading, Mode, Readings
+from agent.control.rest import RestEstimate
 from agent.control.storage import bounds, recharge_kw
 from agent.control.tuning import Tuning
 from agent.workloads.jobs import Job
@@ -65,7 +66,7 @@ class ControlLoop:
         self._watch = MeterWatch()
         self._baseline = BaselineForecast()
         self._written: dict[str, _Written] = {}
-        self._rest_kw: float | None = None
+        self._rest = RestEstimate(time_s=tuning.rest_time_s)
         self._trim_kw = 0.0
         self._margin_kw = 0.0
         self._mean: _RunningMean | None = None
@@ -107,8 +108,9 @@ class ControlLoop:
         self._scales = self._gains.scales(readings.classes)
         trust = self._judge(readings, battery_kw, now)
         load_kw = None if readings.meter is None else readings.meter.site_kw + battery_kw
-        if load_kw is not None and trust.trusted:
-            self._observe_rest(load_kw, readings)
+        if load_kw is not None:
+            uncontrolled_kw = readings.gpu_kw - self._controlled_kw(readings.classes)
+            self._rest.observe(load_kw - self._at_meter_kw(readings.gpu_kw), self._at_meter_kw(uncontrolled_kw), trust)
         mode_before = self._schedule.mode
         mode = self._schedule.update(budget, now, link_lost=link_lost, baseline_kw=self._uncurtailed_kw(readings))
         if mode_before is Mode.IDLE and mode is Mode.EVENT:
@@ -116,8 +118,8 @@ class ControlLoop:
         if mode is Mode.IDLE:
             return self._idle(readings, load_kw, trust)
         shortfall_kw = self._shortfall_kw(readings, load_kw, trust)
-        correction_kw = self._running_mean_correction(readings, now, battery_kw if load_kw is not None else None)
-        allocation = self._allocate(now, correction_kw, shortfall_kw)
+        correction_kw = self._running_mean_correction(readings.meter if trust.may_raise else None, now)
+        allocation = self._allocate(now, correction_kw, shortfall_kw, trust)
         caps_w = self._caps(allocation, readings.classes, trust, now)
         set_kw = self._battery_set(readings, load_kw, battery_kw, correction_kw, trust)
         return self._actions(mode, caps_w, set_kw, allocation, trust, now)
@@ -135,24 +137,21 @@ class ControlLoop:
 
     def _judge(self, readings: Readings, battery_kw: float, now: datetime) -> MeterTrust:
         expected_kw = None
-        if self._rest_kw is not None:
-            expected_kw = self._rest_kw + self._tuning.meter_gain * self._controlled_kw(readings.classes) - battery_kw
+        if self._rest.expected_kw is not None:
+            expected_kw = self._rest.expected_kw + self._at_meter_kw(readings.gpu_kw) - battery_kw
         return self._watch.judge(readings.meter.site_kw if readings.meter else None, expected_kw, now)
 
     def _controlled_kw(self, classes: Mapping[str, ClassReading]) -> float:
         return sum(c.power_kw for class_id, c in classes.items() if class_id in self._classes)
 
-    def _observe_rest(self, load_kw: float, readings: Readings) -> None:
-        """The rest is all the meter sees but controllable GPUs (with the losses they cause) and battery."""
-        rest_kw = load_kw - self._tuning.meter_gain * self._controlled_kw(readings.classes)
-        share = 1.0 / self._tuning.rest_time_s
-        self._rest_kw = rest_kw if self._rest_kw is None else self._rest_kw + (rest_kw - self._rest_kw) * share
+    def _at_meter_kw(self, gpu_kw: float) -> float:
+        return self._tuning.meter_gain * gpu_kw
 
     def _uncurtailed_kw(self, readings: Readings) -> float | None:
         """The forecast, or what rest and curves make where the agent has seen no uncurtailed minute."""
-        if self._baseline.kw is not None or self._rest_kw is None:
+        if self._baseline.kw is not None or self._rest.acted_on_kw is None:
             return self._baseline.kw
-        return self._rest_kw + self._tuning.meter_gain * self._allocator.full_kw(self._scales)
+        return self._rest.acted_on_kw + self._at_meter_kw(self._allocator.full_kw(self._scales))
 
     # --- without an event -------------------------------------------------------------------------------------
 
@@ -169,7 +168,7 @@ class ControlLoop:
     def _idle(self, readings: Readings, load_kw: float | None, trust: MeterTrust) -> Actions:
         self._free_s += 1
         self._written = {}
-        if load_kw is not None and readings.meter is not None and trust.trusted and self._free_s >= SETTLED_S:
+        if load_kw is not None and readings.meter is not None and trust.may_raise and self._free_s >= SETTLED_S:
             self._baseline.observe(readings.meter.covers.start, load_kw)
         return Actions(
             mode=Mode.IDLE,
@@ -187,7 +186,7 @@ class ControlLoop:
         battery, baseline_kw = readings.battery, self._baseline.kw
         if self._soc_before_pct is None or battery is None:
             return None
-        if load_kw is None or baseline_kw is None or not trust.trusted or self._free_s < SETTLED_S:
+        if load_kw is None or baseline_kw is None or not trust.may_raise or self._free_s < SETTLED_S:
             return 0.0
         headroom_kw = baseline_kw * (1 + self._tuning.rebound) - load_kw
         set_kw = recharge_kw(battery, to_soc_pct=self._soc_before_pct, headroom_kw=headroom_kw)
@@ -199,12 +198,12 @@ class ControlLoop:
 
     def _shortfall_kw(self, readings: Readings, load_kw: float | None, trust: MeterTrust) -> float:
         """What caps left for the battery over the metered second; 0 when not known."""
-        if readings.meter is None or load_kw is None or not trust.trusted:
+        if readings.meter is None or load_kw is None or not trust.may_raise:
             return 0.0
         ceiling_kw = self._schedule.mean_over(readings.meter.covers)
         return 0.0 if ceiling_kw is None else load_kw - (ceiling_kw - self._margin_kw)
 
-    def _running_mean_correction(self, readings: Readings, now: datetime, battery_kw: float | None) -> float:
+    def _running_mean_correction(self, meter: MeterReading | None, now: datetime) -> float:
         """How far below the target to aim so that the interval's mean comes out on it. Unit: kW."""
         interval = self._schedule.interval
         if interval is None or interval.ramp_from_kw is not None:
@@ -212,8 +211,7 @@ class ControlLoop:
             return 0.0
         if self._mean is None or self._mean.start != interval.start:
             self._mean = _RunningMean(start=interval.start)
-        meter = readings.meter
-        if meter is not None and battery_kw is not None and meter.covers.start >= interval.start:
+        if meter is not None and meter.covers.start >= interval.start:
             ceiling_kw = self._schedule.mean_over(meter.covers)
             if ceiling_kw is not None:
                 self._mean.error_kws += meter.site_kw - (ceiling_kw - self._margin_kw)
@@ -221,11 +219,13 @@ class ControlLoop:
         most_kw = self._tuning.mean_correction_max * (self._schedule.reference_kw or 0.0)
         return min(most_kw, max(-most_kw, self._mean.error_kws / left_s))
 
-    def _allocate(self, now: datetime, correction_kw: float, shortfall_kw: float) -> Allocation:
+    def _allocate(self, now: datetime, correction_kw: float, shortfall_kw: float, trust: MeterTrust) -> Allocation:
         """Feed-forward on the measured rest, trimmed by the integral of what the battery still carries."""
         ceiling_kw = self._schedule.lowest_until(now, self._tuning.cap_lead_s)
         assert ceiling_kw is not None
-        rest_kw = self._rest_kw if self._rest_kw is not None else ceiling_kw
+        rest_kw = self._rest.acted_on_kw if self._rest.acted_on_kw is not None else ceiling_kw
+        if not trust.trusted:
+            rest_kw += self._tuning.margin_in_doubt * (self._schedule.reference_kw or 0.0)
         wanted_kw = (ceiling_kw - self._margin_kw - correction_kw - rest_kw) / self._tuning.meter_gain
         allocation = self._allocator.allocate(wanted_kw - self._trim_kw, self._scales)
         at_floor = allocation.short_kw > 0
@@ -255,7 +255,7 @@ class ControlLoop:
         return {class_id: written.cap_w for class_id, written in self._written.items() if class_id in classes}
 
     def _due(self, last: _Written, cap_w: float, trust: MeterTrust, now: datetime) -> bool:
-        if cap_w > last.cap_w and not trust.trusted:
+        if cap_w > last.cap_w and not trust.may_raise:
             return False
         moved = abs(cap_w - last.cap_w) / last.cap_w
         waited_s = (now - last.at).total_seconds()
@@ -269,7 +269,10 @@ class ControlLoop:
         correction_kw: float,
         trust: MeterTrust,
     ) -> float | None:
-        """Most of the error at once, from where the battery was when the error was metered."""
+        """Most of the error at once, from where the battery was when the error was metered.
+
+        By a reading that may be too low it only ever takes on more.
+        """
         battery = readings.battery
         if battery is None:
             return None
@@ -277,13 +280,15 @@ class ControlLoop:
             battery,
             self._tuning,
             load_kw=load_kw if load_kw is not None else battery.max_discharge_kw,
-            may_charge=trust.trusted and self._schedule.mode is Mode.EVENT,
+            may_charge=trust.may_raise and self._schedule.mode is Mode.EVENT,
         )
         ceiling_kw = None if readings.meter is None else self._schedule.mean_over(readings.meter.covers)
         wanted_kw = self._battery_set_kw
-        if readings.meter is not None and ceiling_kw is not None and trust.trusted:
+        if readings.meter is not None and ceiling_kw is not None and trust.alive:
             error_kw = readings.meter.site_kw - (ceiling_kw - self._margin_kw) + correction_kw
             wanted_kw = battery_kw + self._tuning.battery_gain * error_kw
+            if not trust.may_raise and not trust.shows_more:
+                wanted_kw = max(wanted_kw, self._battery_set_kw)
         self._battery_set_kw = limits.clip(wanted_kw)
         return self._battery_set_kw
 

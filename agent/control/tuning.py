@@ -29,6 +29,8 @@ class Tuning(Settings):
     margin_min: float = Field(default=0.002, ge=0, le=0.05)
     margin_max: float = Field(default=0.004, ge=0, le=0.05)
     """Bounds of the margin kept below a limit, as shares of the baseline."""
+    margin_in_doubt: float = Field(default=0.02, ge=0, le=0.2)
+    """Kept besides while the meter is doubted, as a share of the baseline."""
     margin_of_noise: float = Field(default=0.2, ge=0)
     """The margin is this share of the measured noise, inside its bounds."""
     mean_correction_max: float = Field(default=0.01, ge=0, le=0.1)

@@ -34,14 +34,14 @@ class Outcome:
     plant: Plant
 
 
-def budget_for(baseline_kw: float, share: float, revision: int = 1) -> SiteBudget:
+def budget_for(baseline_kw: float, share: float, hold_s: int = HOLD_S) -> SiteBudget:
     dtstart = START + timedelta(seconds=BEFORE_S)
     hold = dtstart + timedelta(seconds=RAMP_S)
-    end = hold + timedelta(seconds=HOLD_S)
+    end = hold + timedelta(seconds=hold_s)
     limit_kw = baseline_kw * (1 - share)
     return SiteBudget(
         site_id="site-1",
-        revision=revision,
+        revision=1,
         issued_at=dtstart,
         intervals=(
             BudgetInterval(start=dtstart, end=hold, limit_kw=limit_kw, ramp_from_kw=baseline_kw),

@@ -16,7 +16,7 @@ import aiohttp
 
 from aggregator.demo.children import Children
 from aggregator.demo.errors import DemoError
-from aggregator.demo.scene import ENROLMENT, PORTFOLIO_VEN, RELEASE_S, Scene, SiteScene
+from aggregator.demo.scene import ENROLMENT, PORTFOLIO_VEN, RELEASE_S, REPORT_LATENESS_S, Scene, SiteScene
 from grid.clock import Clock, sleep_until
 from grid.intervals import Interval
 
@@ -30,6 +30,8 @@ HISTORY_INTERVALS = 4
 """Report intervals of every resource the utility wants before it sizes an event."""
 START_WITHIN_S = 120.0
 REPORTS_WITHIN_S = 45.0
+LATE_REPORTS_WITHIN_S = REPORT_LATENESS_S + GRID_S
+"""How long after the release reports may still come that miss a dead site's intervals."""
 RESTORED_WITHIN_S = 30.0
 PROGRESS_EVERY_S = 5.0
 
@@ -181,7 +183,8 @@ class Director:
             self._say(f"restarted the agent of {site.site_id}; its journal says what to restore")
         for site in self._scene.sites:
             await self._until(f"the caps of {site.site_id} to be restored", RESTORED_WITHIN_S, self._restored(site))
-        await self._until("the utility's last intervals", REPORTS_WITHIN_S, self._reported(course), may_miss=True)
+        reports_within_s = LATE_REPORTS_WITHIN_S if course.killed else REPORTS_WITHIN_S
+        await self._until("the utility's last intervals", reports_within_s, self._reported(course), may_miss=True)
         await self._until("the settlement", REPORTS_WITHIN_S, self._settled(course))
 
     def _restored(self, site: SiteScene) -> Callable[[], Awaitable[bool]]:

@@ -29,6 +29,8 @@ STANDBY = "demo-standby"
 """The programme of the single-site VENs; never dispatched, so that no kW is sold twice."""
 VTN_ID = "demo-utility"
 RELEASE_S = 20.0
+REPORT_LATENESS_S = 10.0
+"""How long a report waits for readings of a site that is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +219,7 @@ def _enrolment(enrolment: str, ven_name: str, identity: Identity, vtn_port: int)
             "vtn_roots": str(identity.roots),
             "market_contexts": [shipped(programme).market_context],
             "resources": [{"resource_id": site_id, "rid": f"{site_id}-power"} for site_id in site_ids],
+            "report_lateness_s": REPORT_LATENESS_S,
         },
     }
 

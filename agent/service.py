@@ -101,9 +101,7 @@ async def _run(
     uplink = _uplink(settings, agent, spool, clock, grid_clock)
 
     def link_lost() -> bool:
-        if uplink is None or uplink.state.connected:
-            return False
-        return clock.monotonic() - uplink.state.since_s > settings.control.link_loss_s
+        return uplink is not None and uplink.lost(after_s=settings.control.link_loss_s)
 
     checks = {
         "meter": lambda: _unread(agent, "meter"),

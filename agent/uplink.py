@@ -75,7 +75,7 @@ class LinkState:
     why: str | None
     """Why it is not connected."""
     since_s: float
-    """Monotonic time of the last change."""
+    """Monotonic time since which it is connected, or is not: a retry that fails changes nothing."""
 
 
 class Uplink:
@@ -109,6 +109,10 @@ class Uplink:
     def notify(self) -> None:
         """There are new rows or live values to send."""
         self._new_rows.set()
+
+    def lost(self, *, after_s: float) -> bool:
+        """Whether the link has been down for longer than ``after_s``, however often it was tried meanwhile."""
+        return not self.state.connected and self._clock.monotonic() - self.state.since_s > after_s
 
     async def run(self) -> None:
         """Connect, serve, reconnect, for ever. Raises CertificateError when our own certificate cannot be used."""
@@ -199,7 +203,8 @@ class Uplink:
     def _down(self, why: str) -> None:
         if self.state.connected or self.state.why != why:
             _log.warning("uplink down", site_id=self._site_id, why=why)
-        self.state = LinkState(connected=False, why=why, since_s=self._clock.monotonic())
+        since_s = self._clock.monotonic() if self.state.connected else self.state.since_s
+        self.state = LinkState(connected=False, why=why, since_s=since_s)
 
 
 def _heed_cancellation() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -12,13 +13,14 @@ from typing import TypeVar
 import pytest
 from aiohttp import web
 
+from agent.control.tuning import Tuning
 from agent.spool import Spool
 from agent.uplink import Uplink
 from certs.authority import Authority
 from certs.errors import CertificateError
 from certs.issuance import Role, issue
 from certs.tls import Identity, server_context
-from grid.clock import AnchoredClock, SystemClock
+from grid.clock import AnchoredClock, Clock, SystemClock, VirtualClock
 from grid.messages import (
     METER_STREAM,
     AuditHead,
@@ -130,10 +132,10 @@ class Bench:
         self.host = Host()
         self.grid_clock = AnchoredClock(CLOCK)
 
-    def uplink(self, identity: Identity | None = None) -> Uplink:
+    def uplink(self, identity: Identity | None = None, *, clock: Clock = CLOCK, port: int | None = None) -> Uplink:
         return Uplink(
-            site_id="a", url=f"https://127.0.0.1:{self.server.port}/uplink", identity=identity or self.site,
-            software="test", host=self.host, spool=self.spool, clock=CLOCK, grid_clock=self.grid_clock,
+            site_id="a", url=f"https://127.0.0.1:{port or self.server.port}/uplink", identity=identity or self.site,
+            software="test", host=self.host, spool=self.spool, clock=clock, grid_clock=self.grid_clock,
             jitter=lambda: 0.0,
         )  # fmt: skip
 
@@ -227,3 +229,21 @@ async def test_a_certificate_of_the_other_domain_never_connects(bench: Bench, tm
     with pytest.raises(CertificateError, match="does not chain to the roots"):
         await bench.uplink(wrong).run()
     assert bench.server.connections.empty()
+
+
+async def test_an_aggregator_that_refuses_connections_for_an_hour_is_lost_from_link_loss_s_on(bench: Bench) -> None:
+    clock = VirtualClock(CLOCK.now())
+    after_s = Tuning().link_loss_s
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # and never listens: every connection is refused
+        uplink = bench.uplink(clock=clock, port=deaf.getsockname()[1])
+
+        async def body() -> None:
+            lost: list[bool] = []
+            for _ in range(3600):
+                await clock.advance(1.0)
+                lost.append(uplink.lost(after_s=after_s))
+            assert uplink.state.why != "not connected yet"
+            assert lost == [second > after_s for second in range(1, 3601)]
+
+        await while_linked(uplink, body)

@@ -23,10 +23,11 @@ from grid.clock import AnchoredClock, Clock
 from grid.errors import MessageError
 from grid.messages import (
     METER_STREAM,
+    PROTOCOL_MAX,
+    PROTOCOL_MIN,
     AuditHead,
     BudgetAck,
     Capability,
-    FromAggregator,
     Hello,
     Live,
     Message,
@@ -124,7 +125,6 @@ class Uplink:
             while True:
                 try:
                     await self._connect_once(http)
-                    failures = 0
                 except* (UplinkError, MessageError, aiohttp.ClientError, OSError, TimeoutError) as errors:
                     # A link that had been up starts over with a short wait; one that never came up waits longer.
                     was_up = self.state.connected
@@ -135,6 +135,7 @@ class Uplink:
                 await self._clock.sleep(wait_s)
 
     async def _connect_once(self, http: aiohttp.ClientSession) -> None:
+        """Serve one connection; its end is always an error, in a group when it had been up."""
         async with http.ws_connect(self._url, heartbeat=HEARTBEAT_S) as socket:
             welcome = await self._hello(socket)
             behind = self._grid_clock.anchor(welcome.server_time)
@@ -164,6 +165,11 @@ class Uplink:
             answer = await _next(socket)
         if not isinstance(answer, Welcome):
             raise UplinkError(f"the aggregator answered hello with {answer.type}")
+        if not PROTOCOL_MIN <= answer.protocol <= PROTOCOL_MAX:
+            raise UplinkError(
+                f"the aggregator speaks protocol {answer.protocol}, this agent {PROTOCOL_MIN} to {PROTOCOL_MAX}: "
+                "update the older of the two"
+            )
         return answer
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -178,8 +184,6 @@ class Uplink:
                     self._spool.acknowledge(frame.stream, frame.seq)
                 case TelemetryAck() | Welcome():
                     raise UplinkError(f"the aggregator sent a {frame.type} that answers nothing of ours")
-                case Refused():  # _next raises it
-                    raise UplinkError(frame.reason)
 
     async def _send_rows(self, socket: aiohttp.ClientWebSocketResponse, sent: int) -> None:
         """Everything spooled, oldest first, then each new row as it comes; at most one wait behind live."""
@@ -219,7 +223,7 @@ async def _send_if_any(socket: aiohttp.ClientWebSocketResponse, message: Message
         await socket.send_str(encode(message))
 
 
-async def _next(socket: aiohttp.ClientWebSocketResponse) -> FromAggregator:
+async def _next(socket: aiohttp.ClientWebSocketResponse) -> Welcome | SiteBudget | TelemetryAck:
     """The next frame. Raises UplinkError when there is none, or when the aggregator refuses us."""
     message = await socket.receive()
     if message.type is not aiohttp.WSMsgType.TEXT:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 from agent.control.tuning import Tuning
 from agent.spool import Spool
@@ -23,6 +23,7 @@ from certs.tls import Identity, server_context
 from grid.clock import AnchoredClock, Clock, SystemClock, VirtualClock
 from grid.messages import (
     METER_STREAM,
+    PROTOCOL_MAX,
     AuditHead,
     BudgetAck,
     BudgetInterval,
@@ -95,12 +96,14 @@ class Server:
         await self._done.wait()
         return socket
 
-    async def welcome(self, *marks: HighWater, ahead: timedelta = timedelta()) -> tuple[web.WebSocketResponse, Hello]:
+    async def welcome(
+        self, *marks: HighWater, ahead: timedelta = timedelta(), protocol: int = PROTOCOL_MAX
+    ) -> tuple[web.WebSocketResponse, Hello]:
         async with CLOCK.timeout(WITHIN_S):
             socket = await self.connections.get()
             hello = decode_from_site(await socket.receive_str())
         assert isinstance(hello, Hello)
-        await send(socket, Welcome(protocol=1, server_time=CLOCK.now() + ahead, high_water=marks))
+        await send(socket, Welcome(protocol=protocol, server_time=CLOCK.now() + ahead, high_water=marks))
         return socket, hello
 
     async def hang_up(self, socket: web.WebSocketResponse) -> None:
@@ -247,3 +250,19 @@ async def test_an_aggregator_that_refuses_connections_for_an_hour_is_lost_from_l
             assert lost == [second > after_s for second in range(1, 3601)]
 
         await while_linked(uplink, body)
+
+
+async def test_a_version_that_was_not_offered_is_refused_with_what_to_do(bench: Bench) -> None:
+    uplink = bench.uplink()
+
+    async def body() -> None:
+        first, _ = await bench.server.welcome(protocol=PROTOCOL_MAX + 1)
+        message = await first.receive()
+        assert message.type is WSMsgType.CLOSE
+        await bench.server.hang_up(first)
+        second, _ = await bench.server.welcome()
+        assert f"protocol {PROTOCOL_MAX + 1}" in (uplink.state.why or "")
+        assert "update" in (uplink.state.why or "")
+        await bench.server.hang_up(second)
+
+    await while_linked(uplink, body)

@@ -17,7 +17,7 @@ class SiteSettings(Settings):
     id: str = Field(min_length=1)
     """As in the site's certificate, ``urn:negawatt:site:<id>``."""
     state_dir: FilePath
-    """Holds the journal, the spool, the node's lock and the audit key."""
+    """Holds the journal with its lock, the spool and the audit key."""
 
 
 class ModbusSettings(Settings):
@@ -40,6 +40,8 @@ class NodeSettings(Settings):
 
     simulated: bool = False
     """Accept the simulated NVML library, and only it."""
+    lock_dir: FilePath = Path("/run/lock/negawatt")
+    """Holds a lock per GPU: the same folder for every agent of the machine, so that a GPU has one writer."""
 
 
 class WorkloadSettings(Settings):

@@ -2,8 +2,8 @@
 
 A limit's prior value is journalled before its first change; what was asked is read back. Limits outlive a dead
 process: whoever opens the node next finds the journal and restores what no lease covers. While it runs it watches
-the lease itself, because the control loop beside it may be stuck. A file lock keeps it to one writer. This node lives
-in the agent's process; a node agent of its own speaks the same port.
+the lease itself, because the control loop beside it may be stuck. A file lock per GPU keeps it to one writer. This
+node lives in the agent's process; a node agent of its own speaks the same port.
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ class _Member:
 class LocalNode:
     """The GPUs of this machine."""
 
-    def __init__(self, members: list[_Member], journal: AgentJournal, lock: int, clock: Clock) -> None:
+    def __init__(self, members: list[_Member], journal: AgentJournal, locks: _Locks, clock: Clock) -> None:
         self._members = members
         self._journal = journal
-        self._lock = lock
+        self._locks = locks
         self._clock = clock
         self._checked_s = clock.monotonic()
         self._alarms: dict[str, str] = {}
@@ -110,24 +110,29 @@ class LocalNode:
         """Of the last restore because no lease covers a limit; None when there was nothing to restore."""
 
     @classmethod
-    def open(cls, *, gpus: Gpus, workloads: Workloads, journal: AgentJournal, folder: Path, clock: Clock) -> LocalNode:
-        """Find the jobs' GPUs and take the lock. Raises NodeError when another process holds it."""
-        lock = _take_lock(folder / "node.lock")
+    def open(
+        cls, *, gpus: Gpus, workloads: Workloads, journal: AgentJournal, folder: Path, locks: Path, clock: Clock
+    ) -> LocalNode:
+        """Find the jobs' GPUs and take their locks. Raises NodeError when another process holds one.
+
+        ``folder`` is the journal's; ``locks`` is one folder for all agents of this machine.
+        """
+        held = _Locks(locks)
         try:
+            held.take(folder / "node.lock")
             class_of = {uuid: job.job_id for job in workloads.jobs for uuid in job.gpu_uuids}
             priors_w = journal.prior_limits_w()
-            found = [
-                _member(gpu, class_of.get(gpu.uuid), priors_w.get(gpu.uuid))
-                for gpu in gpus.devices()
-                if gpu.uuid in class_of or gpu.uuid in priors_w
-            ]
+            ours = [gpu for gpu in gpus.devices() if gpu.uuid in class_of or gpu.uuid in priors_w]
+            for gpu in ours:
+                held.take_gpu(gpu.uuid)
+            found = [_member(gpu, class_of.get(gpu.uuid), priors_w.get(gpu.uuid)) for gpu in ours]
             members = [member for member in found if member is not None]
-            node = cls(members, journal, lock, clock)
+            node = cls(members, journal, held, clock)
             node._lapse()
             if all(member.class_id is None for member in members):
                 raise NodeError("none of the workloads' GPUs is on this node: check the file in [workloads]")
         except BaseException:
-            os.close(lock)
+            held.let_go()
             raise
         return node
 
@@ -333,3 +338,25 @@ def _take_lock(path: Path) -> int:
             f"cannot lock {path} ({error.strerror}): another agent writes these GPUs; stop it first"
         ) from error
     return handle
+class _Locks:
+    """One a GPU, in a folder that all agents of the machine share, and one for the journal."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[Path, int] = {}
+
+    def take_gpu(self, uuid: str) -> None:
+        """Raises NodeError when another process has it."""
+        self.take(self._folder / f"{uuid}.lock")
+
+    def take(self, path: Path) -> None:
+        """Does nothing when we have it. Raises NodeError when another process has it."""
+        if path not in self._held:
+            self._held[path] = _take_lock(path)
+
+    def let_go(self) -> None:
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+
+        path.parent.mkdir(parents=True, exist_ok=True)

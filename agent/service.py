@@ -44,7 +44,14 @@ async def serve(settings: AgentSettings, clock: Clock, *, ready_file: Path | Non
     try:
         with NvmlGpus.open(simulated=settings.node.simulated) as gpus:
             left_capped = bool(journal.prior_limits_w())
-            node = LocalNode.open(gpus=gpus, workloads=workloads, journal=journal, folder=state, clock=grid_clock)
+            node = LocalNode.open(
+                gpus=gpus,
+                workloads=workloads,
+                journal=journal,
+                folder=state,
+                locks=settings.node.lock_dir,
+                clock=grid_clock,
+            )
             try:
                 loop = ControlLoop(site_id=site_id, jobs=workloads.jobs, tuning=settings.control)
                 if left_capped:

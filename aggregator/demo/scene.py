@@ -232,7 +232,8 @@ def _site_scene(
         "site": {"id": factory.site_id, "state_dir": "state"},
         "meter": {"port": plant["meter_port"]},
         "battery": {"port": plant["battery_port"]},
-        "node": {"simulated": True},
+        # Shared by the three agents and not with another demo, whose simulated GPUs bear the same UUIDs.
+        "node": {"simulated": True, "lock_dir": "../gpu-locks"},
         "workloads": {"file": plant["workloads"]},
         "uplink": {
             "url": f"wss://127.0.0.1:{gateway_port}/uplink",

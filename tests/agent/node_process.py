@@ -1,6 +1,6 @@
 """One node in a process of its own, for tests: does what its arguments say and prints what it saw.
 
-    python -m tests.agent.node_process FOLDER SIMULATED ACTION
+    python -m tests.agent.node_process FOLDER LOCKS SIMULATED ACTION
 
 ``read`` only reads; ``apply`` caps and restores; ``die`` caps and ends by SIGKILL; ``hold`` caps and waits for a line
 on standard input; ``wait`` waits for that line before it caps and restores; ``again`` caps, waits for the line, and
@@ -29,12 +29,12 @@ from grid.errors import NegawattError
 TABLE = {"capped": 250.0, "untouched": 400.0}
 
 
-async def main(folder: Path, simulated: bool, action: str) -> None:
+async def main(folder: Path, locks: Path, simulated: bool, action: str) -> None:
     clock = VirtualClock(SystemClock().now())
     journal = AgentJournal.open(folder / "journal.sqlite", site_id="a", key=Ed25519PrivateKey.generate(), clock=clock)
     with NvmlGpus.open(simulated=simulated) as gpus:
         workloads = Workloads.read(folder / "workloads.json")
-        node = LocalNode.open(gpus=gpus, workloads=workloads, journal=journal, folder=folder, clock=clock)
+        node = LocalNode.open(gpus=gpus, workloads=workloads, journal=journal, folder=folder, locks=locks, clock=clock)
         seen = await act(node, clock, action)
         readings = await node.readings()
         seen["limits"] = {gpu.uuid: gpu.limit_w() for gpu in gpus.devices() if gpu.bounds_w is not None}
@@ -73,6 +73,7 @@ def wait_for_line() -> None:
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main(Path(sys.argv[1]), sys.argv[2] == "simulated", sys.argv[3]))
+        _, folder, locks, simulated, action = sys.argv
+        asyncio.run(main(Path(folder), Path(locks), simulated == "simulated", action))
     except NegawattError as error:
         sys.exit(f"{type(error).__name__}: {error}")

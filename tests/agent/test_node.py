@@ -41,9 +41,10 @@ def state(tmp_path: Path) -> NvmlState:
 
 @pytest.fixture
 def start_node(state: NvmlState, built: Path, tmp_path: Path) -> StartNode:
-    def start(action: str, simulated: str = "simulated") -> subprocess.Popen[str]:
+    def start(action: str, simulated: str = "simulated", folder: Path = tmp_path) -> subprocess.Popen[str]:
         environ = {**os.environ, "LD_LIBRARY_PATH": str(built.parent), library.STATE_VARIABLE: str(state.path)}
-        command = [sys.executable, "-m", "tests.agent.node_process", str(tmp_path), simulated, action]
+        where = (str(folder), str(tmp_path / "locks"))
+        command = [sys.executable, "-m", "tests.agent.node_process", *where, simulated, action]
         return subprocess.Popen(
             command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -95,10 +96,15 @@ def test_a_lease_that_still_runs_is_honoured_by_the_next_process(start_node: Sta
     assert seen["priors"] == dict.fromkeys(UUIDS, DEFAULT_W)
 
 
-def test_only_one_process_writes_limits(start_node: StartNode) -> None:
+@pytest.mark.parametrize("folder", [".", "elsewhere"])
+def test_only_one_process_writes_limits_wherever_it_keeps_its_journal(
+    start_node: StartNode, tmp_path: Path, folder: str
+) -> None:
     holder = start_node("hold")
     until_it_waits(holder)
-    second = start_node("read")
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "workloads.json").write_text((tmp_path / "workloads.json").read_text())
+    second = start_node("read", folder=tmp_path / folder)
     seen, errors = finish(second)
     assert seen is None
     assert errors.startswith("NodeError:")

@@ -40,7 +40,12 @@ class Bench:
     def open(self, *uuids: str) -> LocalNode:
         job = Job(job_id="job", workload="infer_llama_8b", tier=FlexTier.FLEX_3, gpu_uuids=uuids or ("GPU-1", "GPU-2"))
         return LocalNode.open(
-            gpus=self.gpus, workloads=Workloads(jobs=(job,)), journal=self.journal, folder=self.folder, clock=self.clock
+            gpus=self.gpus,
+            workloads=Workloads(jobs=(job,)),
+            journal=self.journal,
+            folder=self.folder,
+            locks=self.folder / "locks",
+            clock=self.clock,
         )
 
     @contextmanager
@@ -244,7 +249,8 @@ def test_a_node_that_could_not_be_opened_holds_no_lock(bench: Bench, failure: ty
         pass
 
 
-def test_a_lock_that_cannot_be_made_says_what_to_do(bench: Bench) -> None:
-    (bench.folder / "node.lock").mkdir()
+@pytest.mark.parametrize("lock", ["node.lock", "locks/GPU-1.lock"])
+def test_a_lock_that_cannot_be_made_says_what_to_do(bench: Bench, lock: str) -> None:
+    (bench.folder / lock).mkdir(parents=True)
     with pytest.raises(NodeError, match="make its folder writable"):
         bench.open()

@@ -42,7 +42,7 @@ def agent(folder: Path, plant: Status, *words: str) -> Child:
         "site": {"id": "a", "state_dir": "state"},
         "meter": {"port": plant["meter_port"]},
         "battery": {"port": plant["battery_port"]},
-        "node": {"simulated": True},
+        "node": {"simulated": True, "lock_dir": "locks"},
         "workloads": {"file": plant["workloads"]},
     }
     (folder / "config.toml").write_text(tomli_w.dumps(config))

@@ -246,7 +246,12 @@ async def test_limits_are_given_back_when_the_lease_ends_while_the_loop_is_stuck
     made = Bench(tmp_path)
     gpu = FakeGpu("GPU-0")
     node = LocalNode.open(
-        gpus=FakeGpus(gpu), workloads=Workloads(jobs=(JOB,)), journal=made.journal, folder=tmp_path, clock=made.clock
+        gpus=FakeGpus(gpu),
+        workloads=Workloads(jobs=(JOB,)),
+        journal=made.journal,
+        folder=tmp_path,
+        locks=tmp_path / "locks",
+        clock=made.clock,
     )
     agent = made.agent_of(node)
     running = asyncio.create_task(agent.run(link_lost=lambda: False, ticked=lambda: None))

@@ -140,6 +140,20 @@ class LocalNode:
         """Let go of the lock; limits stay as they are."""
         os.close(self._lock)
 
+    def in_force_w(self) -> dict[str, float]:
+        """What a process before this one left in force, read back: by class, the lowest limit per GPU. Unit: W."""
+        found_w: dict[str, float] = {}
+        priors_w = self._journal.prior_limits_w()
+        for member in [m for m in self._members if m.gpu.uuid in priors_w]:
+            try:
+                limit_w = member.gpu.limit_w()
+            except GpuError as error:
+                _log.warning("limit not read", uuid=member.gpu.uuid, why=str(error))
+                continue
+            if member.class_id is not None:
+                found_w[member.class_id] = min(limit_w, found_w.get(member.class_id, limit_w))
+        return found_w
+
     async def apply(self, table: Mapping[str, float], lease: Lease) -> ApplyResult:
         asked = [m for m in self._members if m.prior_w is not None and m.class_id in table]
         self._journal_first([m for m in asked if m.written_w is None], lease)

@@ -55,7 +55,7 @@ async def serve(settings: AgentSettings, clock: Clock, *, ready_file: Path | Non
             try:
                 loop = ControlLoop(site_id=site_id, jobs=workloads.jobs, tuning=settings.control)
                 if left_capped:
-                    loop.disturbed()
+                    loop.resume(node.in_force_w(), grid_clock.now())
                 agent = SiteAgent(
                     site_id=site_id,
                     devices=_devices(settings, node, grid_clock),

@@ -95,9 +95,10 @@ class ControlLoop:
             tuning=self._tuning,
         )
 
-    def disturbed(self) -> None:
-        """Caps of a process before this one were in force until now: what is seen is not yet uncurtailed."""
+    def resume(self, caps_w: Mapping[str, float], now: datetime) -> None:
+        """A process before this one left these caps in force, by class: what is seen now is curtailed by them."""
         self._free_s = 0
+        self._written = {class_id: _Written(cap_w, now) for class_id, cap_w in caps_w.items()}
 
     def step(self, readings: Readings, budget: SiteBudget | None, now: datetime, *, link_lost: bool) -> Actions:
         """One second. ``readings.meter`` is None when the meter gave no new value."""

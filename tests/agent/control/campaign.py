@@ -15,6 +15,8 @@ from tests.agent.control.plant import Plant
 
 START = datetime(2026, 7, 1, 16, 0, tzinfo=UTC)
 BEFORE_S, RAMP_S, HOLD_S, RELEASE_S, AFTER_S = 100, 20, 90, 20, 15
+DEAD_S = 3
+"""How long a killed agent is gone; the battery's dead-man waits longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +27,10 @@ class Outcome:
     """Reduction over the hold, as a share of what was asked."""
     rmse_5s: float
     caps_share: float
-    worst_5s: float
     settled_s: float
     """From dtstart to the first 5-s mean from which all later ones of the hold stay within 2% of the baseline."""
+    over: np.ndarray
+    """How far the site is above the limit of the hold, each second of the plant's log."""
     share: float
     baseline_kw: float
     actions: tuple[Actions, ...]
@@ -52,9 +55,18 @@ def budget_for(baseline_kw: float, share: float, hold_s: int = HOLD_S) -> SiteBu
     )
 
 
-def run_event(plant: Plant, *, share: float | None = 0.2, tuning: Tuning | None = None) -> Outcome:
-    """Meter before, ramp, hold, release and a little after; ``share`` None asks for all the site says it can give."""
-    loop = ControlLoop(site_id="site-1", jobs=plant.jobs, tuning=tuning or Tuning())
+def run_event(
+    plant: Plant, *, share: float | None = 0.2, tuning: Tuning | None = None, killed_s: int | None = None
+) -> Outcome:
+    """Meter before, ramp, hold, release and a little after; ``share`` None asks for all the site says it can give.
+
+    With ``killed_s`` the agent dies in that second, and another one that knows only budget and limits starts.
+    """
+
+    def started() -> ControlLoop:
+        return ControlLoop(site_id="site-1", jobs=plant.jobs, tuning=tuning or Tuning())
+
+    loop = started()
     budget: SiteBudget | None = None
     baseline_kw = 0.0
     actions: list[Actions] = []
@@ -67,6 +79,11 @@ def run_event(plant: Plant, *, share: float | None = 0.2, tuning: Tuning | None 
                 assert offered is not None
                 share = offered.deliverable_kw / baseline_kw
             budget = budget_for(baseline_kw, share)
+        if killed_s is not None and killed_s <= second <= killed_s + DEAD_S:
+            if second < killed_s + DEAD_S:
+                continue
+            loop = started()
+            loop.resume(actions[-1].caps_w or {}, plant.now)
         actions.append(loop.step(readings, budget, plant.now, link_lost=False))
         plant.act(actions[-1].caps_w, actions[-1].battery_kw)
     assert share is not None
@@ -84,8 +101,8 @@ def _outcome(plant: Plant, actions: list[Actions], baseline_kw: float, share: fl
         delivered=float((baseline_kw - hold[:, 0].mean()) / (baseline_kw * share)),
         rmse_5s=float(np.sqrt((errors**2).mean())),
         caps_share=float(hold[:, 2].mean() / (hold[:, 2].mean() + hold[:, 1].mean())),
-        worst_5s=float(np.abs(errors).max()),
         settled_s=5.0 * float(np.flatnonzero(off).max(initial=-1) + 1),
+        over=np.array(plant.log)[:, 0] / baseline_kw - (1 - share),
         share=share,
         baseline_kw=baseline_kw,
         actions=tuple(actions),

@@ -7,7 +7,7 @@ import pytest
 
 from agent.control.readings import Mode
 from agent.control.tuning import Tuning
-from tests.agent.control.campaign import BEFORE_S, HOLD_S, RAMP_S, RELEASE_S, START, run_event
+from tests.agent.control.campaign import BEFORE_S, DEAD_S, HOLD_S, RAMP_S, RELEASE_S, START, run_event
 from tests.agent.control.plant import Plant
 
 
@@ -38,6 +38,19 @@ def test_the_whole_capability_can_be_held_with_the_battery_as_a_minor_part() -> 
     assert 0.98 <= outcome.delivered <= 1.05
     assert outcome.rmse_5s <= 0.012
     assert outcome.caps_share >= 0.8
+
+
+@pytest.mark.parametrize(("with_battery", "worst"), [(True, 0.01), (False, 0.02)])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_agent_killed_in_the_hold_raises_nothing_when_it_is_back(
+    seed: int, with_battery: bool, worst: float
+) -> None:
+    killed_s = BEFORE_S + RAMP_S + 40
+    outcome = run_event(Plant(seed=seed, start=START, with_battery=with_battery), killed_s=killed_s)
+    back_s = killed_s + DEAD_S
+    assert outcome.over[back_s : back_s + 10].mean() <= worst
+    assert outcome.over[back_s : back_s + 30].reshape(-1, 5).mean(axis=1).max() <= 2 * worst
+    assert 0.98 <= outcome.delivered <= 1.05
 
 
 def test_before_the_event_nothing_is_touched_and_after_it_nothing_is_left() -> None:

@@ -169,9 +169,9 @@ class NowBoard:
         site.live, site.live_at, site.last_seen = sample, now, now
         second = floor_to(min(sample.at, now), 1.0)
         site.history[second] = (sample.values.get("site_kw"), site.limit_kw(second))
-        horizon = now - timedelta(seconds=HISTORY_S)
-        while site.history and (oldest := next(iter(site.history))) < horizon:
-            del site.history[oldest]
+        # By key: what a site's clock says may be in any order, and as old as it likes.
+        for old in [t for t in site.history if t < _horizon(now)]:
+            del site.history[old]
         self._changed()
 
     def capability(self, capability: Capability) -> None:
@@ -212,7 +212,7 @@ class NowBoard:
             "sites": sites,
             "event": self._event(now),
             "vens": [{**asdict(v), "last_poll": _iso(v.last_poll)} for v in self._vens.values()],
-            "history": self._history(),
+            "history": self._history(now),
             "settlements": list(self._settlements.values()),
         }
 
@@ -246,9 +246,10 @@ class NowBoard:
             "phase": view.phase(now),
         }
 
-    def _history(self) -> list[dict[str, Any]]:
+    def _history(self, now: datetime) -> list[dict[str, Any]]:
         """One row a second from the oldest sample to the newest; a second without a sample is null."""
-        seconds = [second for site in self._sites.values() for second in site.history]
+        horizon = _horizon(now)
+        seconds = [second for site in self._sites.values() for second in site.history if second >= horizon]
         if not seconds:
             return []
         first, last = min(seconds), max(seconds)
@@ -293,6 +294,11 @@ def _shown_first(view: EventView, now: datetime) -> tuple[int, float]:
     rank = {"ramp": 0, "hold": 0, "release": 0, "notice": 1}.get(view.phase(now), 2)
     start_s = view.start.timestamp()
     return (rank, start_s if rank == 1 else -start_s)
+
+
+def _horizon(now: datetime) -> datetime:
+    """What is older is no history of ours: a snapshot stays short whatever the sites' clocks say."""
+    return now - timedelta(seconds=HISTORY_S)
 
 
 def _iso(moment: datetime | None) -> str | None:

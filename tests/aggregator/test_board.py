@@ -71,7 +71,36 @@ async def test_history_keeps_five_minutes_and_forgets_what_is_older() -> None:
     for _ in range(320):
         board.live(_live("a", clock.now(), 2.0))
         await clock.advance(1)
-    assert len(board.snapshot()["history"]) == 301
+    assert len(board.snapshot()["history"]) == 300  # the last one came a second ago
+
+
+async def test_a_sample_of_a_wrong_clock_is_not_history() -> None:
+    clock = VirtualClock(T0)
+    board = NowBoard(clock, {"a": "A", "b": "B"})
+    board.live(_live("a", T0, 1.0))
+    board.live(_live("a", T0 - timedelta(days=2), 2.0))
+    now = board.snapshot()
+    assert [row["sites"]["a"]["site_kw"] for row in now["history"]] == [1.0]
+    assert now["sites"][0]["site_kw"] == 2.0
+
+
+async def test_a_late_sample_does_not_keep_older_ones_in_the_history() -> None:
+    clock = VirtualClock(T0)
+    board = NowBoard(clock, {"a": "A"})
+    board.live(_live("a", T0, 1.0))
+    board.live(_live("a", T0 - timedelta(seconds=290), 2.0))  # behind a fresher one
+    await clock.advance(11)
+    board.live(_live("a", clock.now(), 3.0))
+    assert len(board.snapshot()["history"]) == 12
+
+
+async def test_the_history_of_a_silent_site_ends_too() -> None:
+    clock = VirtualClock(T0)
+    board = NowBoard(clock, {"a": "A", "b": "B"})
+    board.live(_live("a", T0, 1.0))
+    await clock.advance(172_800)
+    board.live(_live("b", clock.now(), 2.0))
+    assert len(board.snapshot()["history"]) == 1
 
 
 async def test_the_phase_follows_the_clock_and_an_opt_out_has_none() -> None:

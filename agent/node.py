@@ -137,8 +137,8 @@ class LocalNode:
         return node
 
     def close(self) -> None:
-        """Let go of the lock; limits stay as they are."""
-        os.close(self._lock)
+        """Let go of the locks; limits stay as they are."""
+        self._locks.let_go()
 
     def in_force_w(self) -> dict[str, float]:
         """What a process before this one left in force, read back: by class, the lowest limit per GPU. Unit: W."""
@@ -339,19 +339,6 @@ def _member(gpu: GpuDevice, class_id: str | None, journalled_w: float | None) ->
     return _Member(gpu=gpu, class_id=class_id, prior_w=prior_w)
 
 
-def _take_lock(path: Path) -> int:
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise NodeError(f"cannot open the lock {path}: {error.strerror}; make its folder writable") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise NodeError(
-            f"cannot lock {path} ({error.strerror}): another agent writes these GPUs; stop it first"
-        ) from error
-    return handle
 class _Locks:
     """One a GPU, in a folder that all agents of the machine share, and one for the journal."""
 
@@ -373,4 +360,17 @@ class _Locks:
             os.close(self._held.popitem()[1])
 
 
+def _take_lock(path: Path) -> int:
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise NodeError(f"cannot open the lock {path}: {error.strerror}; make its folder writable") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise NodeError(
+            f"cannot lock {path} ({error.strerror}): another agent writes these GPUs; stop it first"
+        ) from error
+    return handle

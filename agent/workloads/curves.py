@@ -56,11 +56,6 @@ class PowerCurve:
         """Power per GPU uncapped."""
         return float(self._power_w[-1])
 
-    @property
-    def min_power_w(self) -> float:
-        """Power per GPU at the lowest cap of the sweep."""
-        return float(self._power_w[0])
-
     def throughput(self, power_w: float) -> float:
         """Share of uncapped throughput at a power; flat outside the sweep."""
         return float(np.interp(power_w, self._hull_w, self._hull_theta))

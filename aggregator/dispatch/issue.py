@@ -15,24 +15,28 @@ from grid.messages import BudgetInterval
 async def issue_dispatch(
     tx: Transaction, commitment: Commitment, award: Award, purpose: Purpose, now: datetime
 ) -> IssuedBudget:
-    """The site's plan with this commitment in it. A modification's ramp begins at the ceiling in force now."""
-    ramp_from_kw = None
-    if purpose is Purpose.MODIFICATION:
-        ramp_from_kw = await _ceiling_now(tx, commitment, award.site_id, now)
+    """The site's plan with this commitment in it.
+
+    The ramp of an event that ran before it was modified begins at the ceiling in force there, also when the baseline
+    is settled later.
+    """
+    times, ramp_from_kw = commitment.timeline, None
+    if times.ramp_start > times.start:
+        ramp_from_kw = await _ceiling_at(tx, commitment, award.site_id, times.ramp_start)
     intervals = dispatch_intervals(commitment, award, ramp_from_kw=ramp_from_kw)
     return await _issue(tx, commitment, award, intervals, purpose, award.owed_kw, now)
 
 
 async def issue_release(tx: Transaction, commitment: Commitment, award: Award, now: datetime) -> IssuedBudget:
     """The site's plan without this commitment, but for the ramp back to the baseline from now."""
-    ceiling = await _ceiling_now(tx, commitment, award.site_id, now)
+    ceiling = await _ceiling_at(tx, commitment, award.site_id, now)
     intervals = release_intervals(commitment, award, now=now, ceiling_kw=ceiling)
     return await _issue(tx, commitment, award, intervals, Purpose.RELEASE, 0.0, now)
 
 
-async def _ceiling_now(tx: Transaction, commitment: Commitment, site_id: str, now: datetime) -> float | None:
+async def _ceiling_at(tx: Transaction, commitment: Commitment, site_id: str, moment: datetime) -> float | None:
     current = await newest_budget(tx.connection, site_id)
-    return ceiling_kw(current.budget if current else None, commitment.dispatch_id, now)
+    return ceiling_kw(current.budget if current else None, commitment.dispatch_id, moment)
 
 
 async def _issue(

@@ -111,6 +111,19 @@ async def test_a_restart_after_the_start_still_settles_and_only_once(desk: Desk)
     assert len(await desk.budgets()) == 4
 
 
+async def test_after_a_modification_the_ramp_still_begins_at_the_ceiling_in_force(desk: Desk) -> None:
+    await desk.clock.advance(22)
+    await desk.service.accept(event(START, -10.0, modification_number=1))
+    modified = (await desk.newest("a")).budget.intervals[0]
+    assert modified.ramp_from_kw == 98.5  # two seconds into the ramp from 100 to 85 kW
+    for site_id in ("a", "b"):
+        await desk.meters(site_id, START - timedelta(seconds=60), [110.0] * 60)
+    async with running(desk):
+        await _revision(desk, "a", 3)
+    ramp, hold, _ = (await desk.newest("a")).budget.intervals
+    assert (ramp.start, ramp.ramp_from_kw, hold.limit_kw) == (modified.start, 98.5, 105.0)
+
+
 async def test_what_was_cancelled_is_not_reissued(desk: Desk) -> None:
     for site_id in ("a", "b"):
         await desk.meters(site_id, START - timedelta(seconds=60), [110.0] * 60)

@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.board import CAPABILITY_STALE_AFTER_S
-from aggregator.dispatch.commitment import Award, Commitment, Refusal, Request, overlapping
+from aggregator.dispatch.commitment import Award, Commitment, Refusal, Request
+from aggregator.dispatch.planner import in_the_way
 from aggregator.dispatch.split import deliverable_kw, marginal_cost, split, whole_units
 from aggregator.portfolio.programme import SettlementRules
 from aggregator.settlement.baseline import meter_before, window_before
-from aggregator.storage.dispatches import awarded
+from aggregator.storage.budgets import newest_budget
 from aggregator.storage.sites import heard_capabilities
 from aggregator.telemetry import interval_means
 from grid.intervals import floor_to
@@ -46,8 +47,7 @@ async def award(
     running: Commitment | None,
 ) -> Awarded | Refusal:
     """Divide ``request`` over its sites. ``running`` is the commitment it modifies, whose baselines stay."""
-    others = [c for c in await awarded(connection, ending_after=now) if c.dispatch_id != dispatch_id]
-    if (refusal := overlapping(others, request)) is not None:
+    if (refusal := await _planned_already(connection, request, dispatch_id)) is not None:
         return refusal
     offers, left_out = await _fresh_offers(connection, request.site_ids, now)
     committed_kw, possible_kw = whole_units(request.reduction_kw), deliverable_kw(offers)
@@ -66,6 +66,16 @@ async def award(
         costs_usd_per_kwh={offer.site_id: marginal_cost(owed_kw[offer.site_id], offer) for offer in offers},
         left_out=left_out,
     )
+
+
+async def _planned_already(connection: AsyncConnection, request: Request, dispatch_id: str) -> Refusal | None:
+    """Refuse what would sell kW of a site whose plan serves another dispatch at that time."""
+    for site_id in request.site_ids:
+        newest = await newest_budget(connection, site_id)
+        other = in_the_way(newest.budget if newest else None, dispatch_id, request.timeline.whole)
+        if other is not None:
+            return Refusal(reason=f"site {site_id} serves dispatch {other} at that time")
+    return None
 
 
 async def _fresh_offers(

@@ -7,7 +7,6 @@ of the event replaces them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -172,12 +171,3 @@ def _reduction_kw(event: GridEvent, rules: DispatchRules) -> float | Refusal:
     if reduction_kw <= 0:
         return Refusal(reason=f"a delta of {signal.intervals[0].value:g} kW would raise load")
     return reduction_kw
-
-
-def overlapping(others: Sequence[Commitment], request: Request) -> Refusal | None:
-    """Refuse what would sell kW of a site that is already committed to another event at that time."""
-    for other in others:
-        shared = sorted({a.site_id for a in other.awards} & set(request.site_ids))
-        if shared and other.timeline.whole.intersection(request.timeline.whole):
-            return Refusal(reason=f"site {shared[0]} is committed to event {other.event_id} at that time")
-    return None

@@ -1,8 +1,8 @@
 """Site budgets: each site has one plan, and every change of any dispatch is a higher revision of it.
 
 Pure. A dispatch is three intervals of the plan: the ramp down from the baseline, the hold at baseline less the kW
-owed, the release ramp back up. Intervals of the site's other dispatches are carried over unchanged; commitments of
-one site never overlap (``commitment.overlapping``), so neither do these.
+owed, the release ramp back up. Intervals of the site's other dispatches are carried over unchanged; nothing is
+awarded over them (``in_the_way``), so they never overlap.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from aggregator.dispatch.commitment import Award, Commitment
+from grid.intervals import Interval
 from grid.messages import BudgetInterval, SiteBudget
 
 
@@ -69,12 +70,23 @@ def release_intervals(
     ]
 
 
-def ceiling_kw(budget: SiteBudget | None, dispatch_id: str, now: datetime) -> float | None:
-    """The ceiling a dispatch puts on the site now; None when it puts none."""
-    interval = None if budget is None else budget.at(now)
+def ceiling_kw(budget: SiteBudget | None, dispatch_id: str, moment: datetime) -> float | None:
+    """The ceiling a dispatch puts on the site at ``moment``; None when it puts none."""
+    interval = None if budget is None else budget.at(moment)
     if interval is None or dispatch_id not in interval.dispatch_ids:
         return None
-    return interval.limit_at(now)
+    return interval.limit_at(moment)
+
+
+def in_the_way(budget: SiteBudget | None, dispatch_id: str, window: Interval) -> str | None:
+    """Another dispatch that has a part of the site's plan within ``window``; None when it is free.
+
+    The plan is asked and not the commitments: a release outlasts the commitment that it takes back.
+    """
+    for interval in budget.intervals if budget else ():
+        if dispatch_id not in interval.dispatch_ids and interval.interval.intersection(window):
+            return ", ".join(interval.dispatch_ids)
+    return None
 
 
 def revise(

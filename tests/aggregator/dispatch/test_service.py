@@ -136,7 +136,7 @@ async def test_a_stale_capability_counts_for_nothing_and_is_named(desk: Desk) ->
 async def test_a_site_committed_to_another_event_at_that_time_is_not_sold_again(desk: Desk) -> None:
     await desk.service.accept(event(START))
     clash = await desk.service.accept(event(START + timedelta(seconds=120), enrolment_id="q", event_id="f"))
-    assert clash.reason == "site b is committed to event e1 at that time"
+    assert clash.reason == "site b serves dispatch p/e1 at that time"
     after = await desk.service.accept(event(START + timedelta(seconds=130), enrolment_id="q", event_id="later"))
     assert after.opt is OptType.OPT_IN
     plan = (await desk.newest("b")).budget
@@ -189,6 +189,30 @@ async def test_a_cancellation_releases_on_the_ramp_from_now(desk: Desk) -> None:
     assert desk.board.snapshot()["event"]["phase"] == "release"
     assert await desk.service.accept(cancelled) == decision
     assert (await desk.newest("a")).budget.revision == 2
+
+
+async def test_the_release_of_an_event_cancelled_in_its_ramp_is_not_planned_over(desk: Desk) -> None:
+    await desk.service.accept(event(START))
+    await desk.clock.advance(25)
+    await desk.service.accept(event(START, status=EventStatus.CANCELLED))
+    released = desk.clock.now() + timedelta(seconds=20)
+    early = await desk.service.accept(event(released - timedelta(seconds=1), event_id="e2"))
+    assert (early.opt, early.reason) == (OptType.OPT_OUT, "site a serves dispatch p/e1 at that time")
+    after = await desk.service.accept(event(released, event_id="e3"))
+    assert after.opt is OptType.OPT_IN
+    plan = (await desk.newest("a")).budget
+    assert [i.dispatch_ids[0] for i in plan.intervals] == ["p/e1"] + ["p/e3"] * 3
+
+
+async def test_the_release_of_a_site_that_a_modification_leaves_out_is_not_planned_over(desk: Desk) -> None:
+    await desk.service.accept(event(START))
+    await desk.clock.advance(25)
+    await desk.service.accept(event(START, -20.0, modification_number=1, resource_ids=("res-a",)))
+    now = desk.clock.now()
+    early = await desk.service.accept(event(now + timedelta(seconds=10), enrolment_id="q", event_id="f"))
+    assert (early.opt, early.reason) == (OptType.OPT_OUT, "site b serves dispatch p/e1 at that time")
+    after = await desk.service.accept(event(now + timedelta(seconds=20), enrolment_id="q", event_id="g"))
+    assert after.opt is OptType.OPT_IN
 
 
 async def test_a_cancellation_under_the_same_number_before_the_start_leaves_nothing_owed(desk: Desk) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.storage.store import Store
 from aggregator.storage.telemetry import MeterRow, arrived_until, meter_rows
 from grid.intervals import Interval, floor_to
-from ven.ports import Quality, Reading
+from ven.ports import Missing, Quality, Reading
 
 SAMPLE_S = 1.0
 """The period of the meter stream."""
@@ -88,17 +88,18 @@ class StoredReadings:
         self._store = store
         self._site_of = dict(site_of)
 
-    async def read(self, resource_ids: Sequence[str], interval: Interval) -> Mapping[str, Reading | None]:
-        """The mean power of each resource over one interval on the grid of its own length; None while incomplete."""
+    async def read(self, resource_ids: Sequence[str], interval: Interval) -> Mapping[str, Reading | Missing | None]:
+        """The mean power of each resource over one interval on the grid of its own length; None while pending."""
         site_of = {resource_id: self._site_of[resource_id] for resource_id in resource_ids}
         sites = sorted(set(site_of.values()))
         async with self._store.reading() as connection:
             rows = await meter_rows(connection, sites, interval)
-        means = {site_id: _mean(interval, rows[site_id], None) for site_id in sites}
+            arrived = {site_id: await arrived_until(connection, site_id) for site_id in sites}
+        means = {site_id: _mean(interval, rows[site_id], arrived[site_id]) for site_id in sites}
         return {resource_id: _reading(means[site_id]) for resource_id, site_id in site_of.items()}
 
 
-def _reading(mean: IntervalMean) -> Reading | None:
+def _reading(mean: IntervalMean) -> Reading | Missing | None:
     if mean.kw is None:
-        return None
+        return Missing() if mean.arrival is Arrival.MISSING else None
     return Reading(kw=mean.kw, quality=Quality.UNCERTAIN if mean.flagged else Quality.GOOD)

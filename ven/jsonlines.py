@@ -86,7 +86,7 @@ class JsonLinesSource:
         self._lines: dict[str, list[_ReadingLine]] = {}
 
     async def read(self, resource_ids: Sequence[str], interval: Interval) -> Mapping[str, Reading | None]:
-        """Time-weighted means. Raises MessageError for a line that is not a reading."""
+        """Time-weighted means; a gap is None, since a line may still come. Raises MessageError for a bad line."""
         self._follow()
         return {resource_id: self._reading(resource_id, interval) for resource_id in resource_ids}
 

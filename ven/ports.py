@@ -38,6 +38,11 @@ class Reading:
             raise ValueError(f"{self.kw} kW is no reading: a missing reading is None")
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """In the place of a reading: this interval's data can never become complete, so nobody need wait for it."""
+
+
 class EventSink(Protocol):
     """Decides on events."""
 
@@ -53,10 +58,11 @@ class EventSink(Protocol):
 class ReportSource(Protocol):
     """Knows what the resources measured."""
 
-    async def read(self, resource_ids: Sequence[str], interval: Interval) -> Mapping[str, Reading | None]:
+    async def read(self, resource_ids: Sequence[str], interval: Interval) -> Mapping[str, Reading | Missing | None]:
         """The reading of every resource over ``interval``, by resource_id.
 
-        None (or no key) is an interval whose data is not complete; it is never filled, neither here nor later.
+        None (or no key) is an interval whose data may still become complete; the gateway asks again, for as long as
+        the enrolment's report lateness. Missing is one that never will. Neither is ever filled, here or later.
         """
 
 

@@ -1,8 +1,8 @@
 """EiReport: what we can measure is offered, what the VTN asks for is sent, on whole grid boundaries.
 
-A report covers ``[k x back duration)`` from its request's first boundary. It is built once its readings are complete,
-or after the enrolment's lateness without those that are missing (an absent rID; never filled, never zero), and
-journalled as the bytes to send; delivery is oldest first and a repeated message is the same bytes.
+A report covers ``[k x back duration)`` from its request's first boundary. It is built once no reading of it can come
+any more, or after the enrolment's lateness, without those that are missing (an absent rID; never filled, never zero),
+and journalled as the bytes to send; delivery is oldest first and a repeated message is the same bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ven.config import VenSettings
 from ven.errors import VenError, VtnError, WireError
 from ven.exchange import Exchange, check
 from ven.journal import VenJournal
-from ven.ports import ReportSource, VenObserver
+from ven.ports import Missing, ReportSource, VenObserver
 from ven.records import OwedUpdate, Registration, StoredRequest
 from ven.waiting import Alarm
 from ven.wire.codec import encode
@@ -205,13 +205,15 @@ class ReportDesk:
         """Journal the report over ``period``; False when it still waits for readings."""
         points: list[ReportPoint] = []
         wanted = {rid: self._resources[rid] for rid in request.rids if rid in self._resources}
-        complete = True
+        awaited = False
         for step in period.steps(request.granularity_s):
             readings = await self._source.read(list(wanted.values()), step)
             for rid, resource_id in wanted.items():
                 reading = readings.get(resource_id)
                 if reading is None:
-                    complete = False
+                    awaited = True
+                    continue
+                if isinstance(reading, Missing):
                     continue
                 points.append(
                     ReportPoint(
@@ -223,7 +225,7 @@ class ReportDesk:
                     )
                 )
         late = self._clock.now() >= period.end + timedelta(seconds=self._settings.report_lateness_s)
-        if not complete and not late:
+        if awaited and not late:
             return False
         self._journal.record_update(
             self._key,

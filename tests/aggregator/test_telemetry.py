@@ -13,7 +13,7 @@ from aggregator.telemetry import Arrival, StoredReadings, interval_means
 from grid.intervals import Interval
 from grid.messages import TelemetryFrame
 from tests.aggregator.conftest import T0
-from ven.ports import Quality, Reading
+from ven.ports import Missing, Quality, Reading
 
 TEN = Interval.lasting(T0, 10)
 
@@ -53,6 +53,14 @@ async def test_readings_for_reports_are_means_of_whole_intervals_or_nothing(stor
     assert await source.read(["res-a", "res-b"], TEN) == {"res-a": Reading(kw=101.0), "res-b": None}
     with pytest.raises(KeyError):
         await source.read(["res-x"], TEN)
+
+
+async def test_a_reading_that_can_never_come_is_told_from_one_that_may(store: Store) -> None:
+    source = StoredReadings(store, {"res-a": "a"})
+    await _store(store, 0, [100.0] * 4 + [None] + [100.0] * 4)
+    assert await source.read(["res-a"], TEN) == {"res-a": None}
+    await _store(store, 9, [100.0])
+    assert await source.read(["res-a"], TEN) == {"res-a": Missing()}
 
 
 async def test_a_flagged_second_makes_the_reading_uncertain(store: Store) -> None:

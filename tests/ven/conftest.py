@@ -24,7 +24,7 @@ from grid.clock import SystemClock
 from grid.events import Decision, GridEvent, OptType
 from grid.intervals import Interval
 from ven.config import ResourceSettings, VenSettings
-from ven.ports import Reading
+from ven.ports import Missing, Reading
 
 CLOCK = SystemClock()
 START_TIMEOUT_S = 30.0
@@ -214,19 +214,22 @@ class DecidingSink:
 
 
 class SteadySource:
-    """``ReportSource`` of constant power, other power from some instant on, and intervals that are missing."""
+    """``ReportSource`` of constant power, other power from some instant on, and intervals that are not there."""
 
     def __init__(self, kw: Mapping[str, float]) -> None:
         self._kw = dict(kw)
         self.from_then_on: dict[str, tuple[datetime, float]] = {}
+        self.pending: set[tuple[str, datetime]] = set()
         self.missing: set[tuple[str, datetime]] = set()
 
-    async def read(self, resource_ids: Sequence[str], interval: Interval) -> Mapping[str, Reading | None]:
+    async def read(self, resource_ids: Sequence[str], interval: Interval) -> Mapping[str, Reading | Missing | None]:
         return {resource_id: self._reading(resource_id, interval) for resource_id in resource_ids}
 
-    def _reading(self, resource_id: str, interval: Interval) -> Reading | None:
-        if resource_id not in self._kw or (resource_id, interval.start) in self.missing:
+    def _reading(self, resource_id: str, interval: Interval) -> Reading | Missing | None:
+        if resource_id not in self._kw or (resource_id, interval.start) in self.pending:
             return None
+        if (resource_id, interval.start) in self.missing:
+            return Missing()
         changed_at, kw = self.from_then_on.get(resource_id, (interval.end, 0.0))
         return Reading(kw=kw if interval.start >= changed_at else self._kw[resource_id])
 

@@ -445,11 +445,24 @@ async def test_reports_lie_on_whole_boundaries_from_the_first_on(stage: Stage) -
     ]
 
 
-async def test_a_missing_reading_is_waited_for_and_then_absent(stage: Stage) -> None:
+async def test_a_reading_that_never_comes_is_absent_and_not_waited_for(stage: Stage) -> None:
+    begin = stage.clock.now()
+    first, second = begin, begin + timedelta(seconds=10)
+    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
+    stage.source.missing |= {("site-1", first), ("site-1", second), ("site-2", second)}
+    async with stage.running():
+        await stage.clock.advance(31)
+    assert [points for _, points in updates(stage)] == [
+        [("site-2-kw", first, 50.0)],
+        [("site-1-kw", begin + timedelta(seconds=20), 100.0), ("site-2-kw", begin + timedelta(seconds=20), 50.0)],
+    ]
+
+
+async def test_a_pending_reading_is_waited_for_and_then_absent(stage: Stage) -> None:
     begin = stage.clock.now()
     first, second, third = (begin + timedelta(seconds=s) for s in (0, 10, 20))
     stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
-    stage.source.missing |= {("site-1", first), ("site-1", second), ("site-2", second), ("site-1", third)}
+    stage.source.pending |= {("site-1", first), ("site-1", second), ("site-2", second), ("site-1", third)}
     async with stage.running():
         await stage.clock.advance(39)
         assert updates(stage) == []
@@ -457,7 +470,7 @@ async def test_a_missing_reading_is_waited_for_and_then_absent(stage: Stage) -> 
         assert [points for _, points in updates(stage)] == [[("site-2-kw", first, 50.0)]]
         await stage.clock.advance(10)
         assert len(updates(stage)) == 1
-        stage.source.missing.clear()
+        stage.source.pending.clear()
         await stage.clock.advance(1)
     _, *later = [points for _, points in updates(stage)]
     assert later[0] == [("site-1-kw", third, 100.0), ("site-2-kw", third, 50.0)]

@@ -114,7 +114,7 @@ class ControlLoop:
             self._rest.observe(load_kw - self._at_meter_kw(readings.gpu_kw), self._at_meter_kw(uncontrolled_kw), trust)
         mode_before = self._schedule.mode
         mode = self._schedule.update(budget, now, link_lost=link_lost, baseline_kw=self._uncurtailed_kw(readings))
-        if mode_before is Mode.IDLE and mode is Mode.EVENT:
+        if mode_before is Mode.IDLE and mode is not Mode.IDLE:
             self._begin(readings.battery)
         if mode is Mode.IDLE:
             return self._idle(readings, load_kw, trust)
@@ -157,7 +157,7 @@ class ControlLoop:
     # --- without an event -------------------------------------------------------------------------------------
 
     def _begin(self, battery: BatteryReading | None) -> None:
-        """An event begins: fix the margin by the noise just seen."""
+        """An event begins, or is taken up in its release: fix the margin by the noise just seen."""
         tuning, reference_kw = self._tuning, self._schedule.reference_kw or 0.0
         wanted_kw = tuning.margin_of_noise * self._baseline.noise_kw
         self._margin_kw = min(tuning.margin_max * reference_kw, max(tuning.margin_min * reference_kw, wanted_kw))

@@ -2,7 +2,8 @@
 
 The ceiling never jumps upwards on its own: when a budget ends, is cancelled or is released because the link is
 lost, it climbs in a straight line over the budget's ``release_ramp_s`` to just above the baseline the event
-started from, and only then is the site free. A budget is not executed from its ``not_after`` on, whatever else.
+started from, and only then is the site free. A schedule that begins while that ramp would be running, because its
+process was restarted, takes it up where it is. A budget is not executed from its ``not_after`` on, whatever else.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class TargetSchedule:
         self._budget: SiteBudget | None = None
         self._release: Release | None = None
         self._last_limit_kw = 0.0
+        self._fresh = True
+        """Until the first update: what an earlier process saw is not known, only what the budget says."""
         self.mode = Mode.IDLE
         self.interval: BudgetInterval | None = None
         """The budget interval in force in mode EVENT."""
@@ -64,7 +67,10 @@ class TargetSchedule:
         if self.interval is not None:
             self._enter(self.interval, now, baseline_kw)
         elif self.mode is Mode.EVENT:
-            self._begin_release(now, baseline_kw)
+            self._release_from(now, baseline_kw)
+        elif self._fresh and budget is not None:
+            self._take_up_release(budget, now, baseline_kw)
+        self._fresh = False
         if self.mode is Mode.RELEASE and (self._release is None or now >= self._release.period.end):
             self.mode, self._since, self._release, self.reference_kw = Mode.IDLE, None, None, None
         return self.mode
@@ -98,14 +104,29 @@ class TargetSchedule:
             self._since = floor_to(now, 1.0)
         self.mode, self._release = Mode.EVENT, None
         assert self._budget is not None
-        ramped_from = next((i.ramp_from_kw for i in self._budget.intervals if i.ramp_from_kw is not None), None)
+        self._refer_to(self._budget, baseline_kw)
+        self._last_limit_kw = interval.limit_at(now)
+
+    def _refer_to(self, budget: SiteBudget, baseline_kw: float | None) -> None:
+        ramped_from = next((i.ramp_from_kw for i in budget.intervals if i.ramp_from_kw is not None), None)
         if ramped_from is not None:
             self.reference_kw = ramped_from
         elif self.reference_kw is None:
             self.reference_kw = baseline_kw
-        self._last_limit_kw = interval.limit_at(now)
 
-    def _begin_release(self, now: datetime, baseline_kw: float | None) -> None:
+    def _take_up_release(self, budget: SiteBudget, now: datetime, baseline_kw: float | None) -> None:
+        """The release of an event that ended before this process began, if its ramp is not over."""
+        begun = [i for i in budget.intervals if i.start < min(now, budget.not_after)]
+        if not begun:
+            return
+        ended = min(begun[-1].end, budget.not_after)
+        if now < ended + timedelta(seconds=budget.release_ramp_s):
+            self._since = floor_to(now, 1.0)
+            self._refer_to(budget, baseline_kw)
+            self._last_limit_kw = begun[-1].limit_at(ended)
+            self._release_from(ended, baseline_kw)
+
+    def _release_from(self, start: datetime, baseline_kw: float | None) -> None:
         to_kw = self.reference_kw if self.reference_kw is not None else baseline_kw
         ramp_s = self._budget.release_ramp_s if self._budget is not None else 0.0
         self.mode = Mode.RELEASE
@@ -113,7 +134,7 @@ class TargetSchedule:
             self._release = None
             return
         self._release = Release(
-            period=Interval.lasting(floor_to(now, 1.0), ramp_s),
+            period=Interval.lasting(floor_to(start, 1.0), ramp_s),
             from_kw=self._last_limit_kw,
             to_kw=max(self._last_limit_kw, to_kw * (1 + self._rebound)),
         )

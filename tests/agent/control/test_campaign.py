@@ -53,6 +53,16 @@ def test_an_agent_killed_in_the_hold_raises_nothing_when_it_is_back(
     assert 0.98 <= outcome.delivered <= 1.05
 
 
+def test_an_agent_killed_in_the_release_takes_the_ramp_up_where_it_is() -> None:
+    killed_s = BEFORE_S + RAMP_S + HOLD_S + 5
+    outcome = run_event(Plant(seed=3, start=START), killed_s=killed_s)
+    back_s = killed_s + DEAD_S
+    ramp = 0.22 * np.arange(back_s - killed_s + 5, RELEASE_S) / RELEASE_S
+    assert (outcome.over[back_s : back_s + len(ramp)] - ramp).max() <= 0.03
+    modes = [a.mode for a in outcome.actions[killed_s:]]
+    assert modes == [Mode.RELEASE] * (RELEASE_S - 5 - DEAD_S) + [Mode.IDLE] * 15
+
+
 def test_before_the_event_nothing_is_touched_and_after_it_nothing_is_left() -> None:
     outcome = run_event(Plant(seed=3, start=START))
     before = outcome.actions[:BEFORE_S]

@@ -75,6 +75,36 @@ def test_a_cancelled_budget_is_released_on_the_ramp() -> None:
     assert s.limit_at(at(71)) == pytest.approx(102.0)
 
 
+@pytest.mark.parametrize("baseline_kw", [None, 97.0])
+def test_a_release_is_taken_up_where_it_is_by_a_schedule_that_begins_in_it(baseline_kw: float | None) -> None:
+    s, b = schedule(), budget()
+    assert s.update(b, at(115.2), link_lost=False, baseline_kw=baseline_kw) is Mode.RELEASE
+    assert s.limit_at(at(115)) == pytest.approx(80.0 + 22.0 / 4)
+    assert s.mean_over(Interval.lasting(at(114), 1.0)) is None
+    assert s.mean_over(Interval.lasting(at(115), 1.0)) is not None
+    assert s.update(b, at(130), link_lost=False, baseline_kw=baseline_kw) is Mode.IDLE
+
+
+@pytest.mark.parametrize("second", [-5.0, 130.0])
+def test_a_schedule_that_begins_before_the_event_or_after_its_release_is_idle(second: float) -> None:
+    assert schedule().update(budget(), at(second), link_lost=False, baseline_kw=99.0) is Mode.IDLE
+
+
+def test_a_release_that_is_over_is_not_taken_up_again_when_the_budget_ends_later() -> None:
+    s, b = schedule(), budget(OnLinkLoss.RELEASE)
+    s.update(b, at(50), link_lost=False, baseline_kw=None)
+    modes = [s.update(b, at(second), link_lost=True, baseline_kw=None) for second in range(51, 130)]
+    assert modes[0] is Mode.RELEASE
+    assert set(modes[20:]) == {Mode.IDLE}
+
+
+def test_without_a_reference_a_release_leads_to_the_baseline_of_the_process_that_takes_it_up() -> None:
+    s, b = schedule(), budget()
+    unramped = b.model_copy(update={"intervals": (b.intervals[1],)})
+    assert s.update(unramped, at(120), link_lost=False, baseline_kw=90.0) is Mode.RELEASE
+    assert s.limit_at(at(130)) == pytest.approx(90.0 * 1.02)
+
+
 @pytest.mark.parametrize(
     ("policy", "mode_at_50", "mode_at_150"),
     [

@@ -34,7 +34,7 @@ from aggregator.storage.sites import sync_sites
 from aggregator.storage.store import Store, open_store
 from aggregator.telemetry import StoredReadings
 from aggregator.watch import VenAudit, vens_ailing, watch_vens
-from certs.signing import signing_key
+from certs.signing import open_signing_key, signing_key
 from grid.clock import Clock
 from grid.process.health import AdminServer
 from grid.process.listen import listen
@@ -56,7 +56,9 @@ class Aggregator:
         """Raises ConfigError, StoreError, CertificateError, AddressInUseError, and what ends the VENs."""
         settings, clock = self._settings, self._clock
         enrolments = settings.open_enrolments()
-        key = signing_key(settings.aggregator.audit_key_file)
+        # Going on under a new key would make a chain that no one key verifies.
+        open_key = open_signing_key if settings.database.exists() else signing_key
+        key = open_key(settings.aggregator.audit_key_file)
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(open_store(settings.database, key, clock))
             board = NowBoard(clock, settings.site_names)

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from aggregator.audit.export import write_export, write_public_key
 from aggregator.portfolio.config import AggregatorSettings, read_config
-from aggregator.storage.store import open_store
-from certs.signing import signing_key
+from aggregator.storage.store import open_for_reading
+from certs.signing import open_signing_key
 from grid.audit import public_key_from_text, verify
-from grid.clock import SystemClock
 from grid.errors import AuditError, ConfigError
 
 
@@ -42,8 +41,8 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 async def _write(settings: AggregatorSettings, out: Path, public_key: Path) -> int:
-    key = signing_key(settings.aggregator.audit_key_file)
-    async with open_store(settings.database, key, SystemClock()) as store:
+    key = open_signing_key(settings.aggregator.audit_key_file)
+    async with open_for_reading(settings.database) as store:
         write_public_key(key, public_key)
         return await write_export(store, out)
 

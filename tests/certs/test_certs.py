@@ -15,7 +15,7 @@ from certs.errors import CertificateError
 from certs.fingerprint import openadr_fingerprint
 from certs.identity import site_of_peer
 from certs.issuance import Role, issue
-from certs.signing import signing_key
+from certs.signing import open_signing_key, signing_key
 from certs.tls import Identity, check_identity, client_context, server_context
 from grid.clock import SystemClock, VirtualClock
 from grid.process.cli import main
@@ -81,6 +81,14 @@ def test_keys_are_readable_by_their_owner_only(site_pki: Authority, tmp_path: Pa
     identity.key.chmod(0o644)
     with pytest.raises(CertificateError, match="chmod 600"):
         check_identity(identity, CLOCK)
+
+
+def test_a_signing_key_that_a_chain_needs_is_never_made_anew(tmp_path: Path) -> None:
+    with pytest.raises(CertificateError, match="restore it from a backup"):
+        open_signing_key(tmp_path / "audit.key")
+    assert list(tmp_path.iterdir()) == []
+    made = signing_key(tmp_path / "audit.key")
+    assert open_signing_key(tmp_path / "audit.key").public_key() == made.public_key()
 
 
 def test_a_key_is_never_overwritten(site_pki: Authority, tmp_path: Path) -> None:

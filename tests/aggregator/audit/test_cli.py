@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from aggregator.portfolio.config import read_config
+from aggregator.service import Aggregator
 from aggregator.storage.store import open_store
+from certs.errors import CertificateError
 from certs.signing import signing_key
 from grid.audit import public_key_text
 from grid.clock import SystemClock
@@ -76,6 +81,40 @@ def test_another_key_and_a_missing_file_fail(exported: tuple[Path, Path], capsys
     assert "signature" in capsys.readouterr().err
     assert main(["audit", "verify", str(out) + "x", "--public-key", str(public)]) == 1
     assert "cannot read the export" in capsys.readouterr().err
+
+
+def test_a_lost_key_is_said_and_never_replaced(exported: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    config, folder = exported
+    (folder / "audit.key").unlink()
+    words = ["audit", "export", "--config", str(config), "--out", str(folder / "o"), "--public-key", str(folder / "p")]
+    assert main(words) == 4
+    assert "audit.key" in (said := capsys.readouterr().err)
+    assert "backup" in said
+    assert sorted(path.name for path in folder.iterdir() if path.name in {"audit.key", "o", "p"}) == []
+
+
+async def test_the_aggregator_does_not_go_on_with_its_chain_under_a_new_key(exported: tuple[Path, Path]) -> None:
+    config, folder = exported
+    (folder / "audit.key").unlink()
+    with pytest.raises(CertificateError, match="restore it from a backup"):
+        await Aggregator(read_config(config), CLOCK).run(None)
+    assert not (folder / "audit.key").exists()
+
+
+def test_a_database_of_an_older_negawatt_is_left_as_it_is(
+    exported: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, folder = exported
+    database = folder / "state" / "aggregator.sqlite"
+    database.unlink()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE before_the_first_revision (x)")
+    before = database.read_bytes()
+    words = ["audit", "export", "--config", str(config), "--out", str(folder / "o"), "--public-key", str(folder / "p")]
+    assert main(words) == 1
+    assert "of an older Negawatt (revision None, this one reads 0001)" in capsys.readouterr().err
+    assert database.read_bytes() == before
+    assert not (folder / "o").exists()
 
 
 def test_nothing_to_export_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,18 +9,28 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from aggregator.errors import StoreError
 from aggregator.storage import audit
-from aggregator.storage.store import Store
+from aggregator.storage.store import ReadableStore
 from grid.audit import export_line, public_key_text
 
 
-async def export_lines(store: Store) -> AsyncGenerator[str, None]:
-    """Every entry and head as committed at one instant, in order, each line with its end."""
+async def export_lines(store: ReadableStore) -> AsyncGenerator[str, None]:
+    """Every entry and head as committed at one instant, in order, each line with its end.
+
+    The chain only grows, so its end is asked once and each page read by itself: whoever takes the lines may be slow,
+    and no connection waits for it.
+    """
     async with store.reading() as connection:
-        async for item in audit.items(connection):
+        newest = await audit.newest(connection)
+    after, until = -1, -1 if newest is None else newest.seq
+    while after < until:
+        async with store.reading() as connection:
+            page = await audit.page(connection, after=after, until=until)
+        for item in page:
             yield export_line(item) + "\n"
+        after = page[-1].seq
 
 
-async def write_export(store: Store, out: Path) -> int:
+async def write_export(store: ReadableStore, out: Path) -> int:
     """Write the chain to ``out``; returns the number of lines. Raises StoreError when it cannot be written."""
     lines = 0
     try:

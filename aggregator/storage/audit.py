@@ -7,7 +7,7 @@ the two tables append-only.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,8 @@ from aggregator.storage.tables import audit_entries, audit_heads
 from grid.audit import AuditEntry, AuditHead, canonical, link, sign_head
 
 CHAIN = "aggregator"
-_PAGE = 1000
+PAGE = 1000
+"""Entries a reader takes at a time."""
 
 
 async def append(
@@ -66,26 +67,22 @@ async def count(connection: AsyncConnection) -> int:
     return int((await connection.execute(select(func.count()).select_from(audit_entries))).scalar_one())
 
 
-async def items(connection: AsyncConnection) -> AsyncIterator[AuditEntry | AuditHead]:
-    """The whole chain in order, each head after the entry it signs."""
-    after = -1
-    while True:
-        query = (
-            select(audit_entries, audit_heads.c.signature)
-            .outerjoin(audit_heads, and_(audit_heads.c.chain == CHAIN, audit_heads.c.seq == audit_entries.c.seq))
-            .where(audit_entries.c.chain == CHAIN, audit_entries.c.seq > after)
-            .order_by(audit_entries.c.seq)
-            .limit(_PAGE)
-        )
-        page = (await connection.execute(query)).all()
-        for row in page:
-            entry = _entry(row)
-            yield entry
-            if row.signature is not None:
-                yield AuditHead(chain=entry.chain, seq=entry.seq, hash=entry.hash, signature=row.signature)
-        if len(page) < _PAGE:
-            return
-        after = page[-1].seq
+async def page(connection: AsyncConnection, *, after: int, until: int) -> list[AuditEntry | AuditHead]:
+    """The next PAGE entries after ``after`` and up to ``until``, in order, each head after the entry it signs."""
+    query = (
+        select(audit_entries, audit_heads.c.signature)
+        .outerjoin(audit_heads, and_(audit_heads.c.chain == CHAIN, audit_heads.c.seq == audit_entries.c.seq))
+        .where(audit_entries.c.chain == CHAIN, audit_entries.c.seq > after, audit_entries.c.seq <= until)
+        .order_by(audit_entries.c.seq)
+        .limit(PAGE)
+    )
+    found: list[AuditEntry | AuditHead] = []
+    for row in await connection.execute(query):
+        entry = _entry(row)
+        found.append(entry)
+        if row.signature is not None:
+            found.append(AuditHead(chain=entry.chain, seq=entry.seq, hash=entry.hash, signature=row.signature))
+    return found
 
 
 def _entry(row: Row[Any]) -> AuditEntry:

@@ -66,7 +66,7 @@ class Desk:
 
     async def actions(self) -> list[str]:
         async with self.store.reading() as connection:
-            return [i.action async for i in audit.items(connection) if isinstance(i, AuditEntry)]
+            return [i.action for i in await audit.page(connection, after=-1, until=1000) if isinstance(i, AuditEntry)]
 
 
 @pytest.fixture

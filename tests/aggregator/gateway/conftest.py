@@ -57,7 +57,7 @@ class Bench:
 
     async def actions(self) -> list[AuditEntry]:
         async with self.store.reading() as connection:
-            return [item async for item in audit.items(connection) if isinstance(item, AuditEntry)]
+            return [item for item in await audit.page(connection, after=-1, until=1000) if isinstance(item, AuditEntry)]
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 A limit's prior value is journalled before its first change; what was asked is read back. Limits outlive a dead
 process: whoever opens the node next finds the journal and restores what no lease covers. While it runs it watches
-the lease itself, because the control loop beside it may be stuck. A file lock per GPU keeps it to one writer. This
-node lives in the agent's process; a node agent of its own speaks the same port.
+the lease itself, because the control loop beside it may be stuck, and looks again for GPUs that failed: one of them
+never stands in the way of the others. A file lock per GPU keeps it to one writer. This node lives in the agent's
+process; a node agent of its own speaks the same port.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import structlog
 
 from agent.control.readings import ClassReading
 from agent.errors import GpuError, GpuLostError, GpuTelemetryOnlyError, GpuTransientError, NodeError
-from agent.gpu.device import GpuDevice, Gpus
+from agent.gpu.device import Found, GpuDevice, Gpus
 from agent.journal import AgentJournal
 from agent.workloads.jobs import Workloads
 from grid.clock import Clock
@@ -28,7 +29,7 @@ from grid.units import W_PER_KW
 
 READ_BACK_WITHIN_W = 0.5
 CHECK_EVERY_S = 5.0
-"""How often the limits in force are compared with what we wrote."""
+"""How often the limits in force are compared with what we wrote, and GPUs that failed are looked for again."""
 LEASE_CHECK_EVERY_S = 1.0
 POWER_STANDS_S = 10.0
 """How long the last power of a GPU that cannot be read is taken for its power now."""
@@ -66,6 +67,9 @@ class NodePort(Protocol):
     async def readings(self) -> Mapping[str, ClassReading]:
         """Power now, by class."""
 
+    def failing(self) -> str | None:
+        """Which GPUs of ours are neither lost nor in our hands now, and why; None when there are none."""
+
     async def watch(self) -> None:
         """Until cancelled: give the limits back when the lease ends, whatever the control loop does."""
 
@@ -79,6 +83,7 @@ class _Member:
     """None for a GPU that no job runs on any more: its limit is given back, nothing else."""
     prior_w: float | None
     """None for a GPU that takes no limit: it is read, never capped."""
+    bounds_w: tuple[float, float] | None
     written_w: float | None = None
     """What we last wrote and have not given back."""
     power_w: float | None = None
@@ -91,21 +96,29 @@ class _Member:
 
     def inside_w(self, limit_w: float) -> float:
         """``limit_w`` within what the GPU takes."""
-        low_w, high_w = self.gpu.bounds_w or (limit_w, limit_w)
+        low_w, high_w = self.bounds_w or (limit_w, limit_w)
         return min(high_w, max(low_w, limit_w))
 
 
 class LocalNode:
     """The GPUs of this machine."""
 
-    def __init__(self, members: list[_Member], journal: AgentJournal, locks: _Locks, clock: Clock) -> None:
-        self._members = members
+    def __init__(
+        self, gpus: Gpus, class_of: Mapping[str, str], journal: AgentJournal, locks: _Locks, clock: Clock
+    ) -> None:
+        self._gpus = gpus
+        self._class_of = class_of
+        self._members: list[_Member] = []
         self._journal = journal
         self._locks = locks
         self._clock = clock
-        self._checked_s = clock.monotonic()
+        self._checked_s = self._looked_s = clock.monotonic()
+        self._left_out: dict[str, str] = {}
+        """By GPU: why it is not in our hands, though it may come back."""
+        self._lost: dict[str, str] = {}
+        """By GPU, for good."""
         self._alarms: dict[str, str] = {}
-        """By GPU, until the limits are given back; a lost GPU's for good."""
+        """By GPU, until the limits are given back."""
         self._lapsed: ApplyResult | None = None
         """Of the last restore because no lease covers a limit; None when there was nothing to restore."""
 
@@ -117,22 +130,19 @@ class LocalNode:
 
         ``folder`` is the journal's; ``locks`` is one folder for all agents of this machine.
         """
-        held = _Locks(locks)
+        class_of = {uuid: job.job_id for job in workloads.jobs for uuid in job.gpu_uuids}
+        node = cls(gpus, class_of, journal, _Locks(locks), clock)
         try:
-            held.take(folder / "node.lock")
-            class_of = {uuid: job.job_id for job in workloads.jobs for uuid in job.gpu_uuids}
-            priors_w = journal.prior_limits_w()
-            ours = [gpu for gpu in gpus.devices() if gpu.uuid in class_of or gpu.uuid in priors_w]
-            for gpu in ours:
-                held.take_gpu(gpu.uuid)
-            found = [_member(gpu, class_of.get(gpu.uuid), priors_w.get(gpu.uuid)) for gpu in ours]
-            members = [member for member in found if member is not None]
-            node = cls(members, journal, held, clock)
+            node._locks.take(folder / "node.lock")
+            found = gpus.devices()
+            for gpu in node._ours(found):
+                node._locks.take_gpu(gpu.uuid)
+            node._take_in(found)
             node._lapse()
-            if all(member.class_id is None for member in members):
-                raise NodeError("none of the workloads' GPUs is on this node: check the file in [workloads]")
+            if all(member.class_id is None for member in node._members):
+                raise NodeError(node._why_none())
         except BaseException:
-            held.let_go()
+            node.close()
             raise
         return node
 
@@ -169,7 +179,7 @@ class LocalNode:
                 except GpuTelemetryOnlyError as error:
                     member.prior_w = None
                     self._alarms[member.gpu.uuid] = f"{member.gpu.uuid}: {error}"
-        return ApplyResult(complete=not failed, alarms=(*failed, *self._alarms.values()))
+        return self._result(failed)
 
     async def restore(self) -> ApplyResult:
         return self._restore(self._members)
@@ -198,10 +208,61 @@ class LocalNode:
             for class_id, group in members.items()
         }
 
+    def failing(self) -> str | None:
+        out = {**self._left_out, **{m.gpu.uuid: m.unread for m in self._members if m.unread}}
+        if not out:
+            return None
+        name, why = next(iter(out.items()))
+        more = f" (and {len(out) - 1} more)" if len(out) > 1 else ""
+        return f"{name}: {why}{more}"
+
     async def watch(self) -> None:
         while True:
             await self._clock.sleep(LEASE_CHECK_EVERY_S)
+            self._look_again()
             self._lapse()
+
+    def _look_again(self) -> None:
+        """Every CHECK_EVERY_S while a GPU of ours is left out."""
+        if not self._left_out or self._clock.monotonic() - self._looked_s < CHECK_EVERY_S:
+            return
+        self._looked_s = self._clock.monotonic()
+        self._take_in(self._gpus.devices())
+
+    def _ours(self, found: Found) -> list[GpuDevice]:
+        """A job runs on them, or a process before this one capped them; not those that we have, or lost."""
+        ours = self._class_of.keys() | self._journal.prior_limits_w().keys()
+        had = {member.gpu.uuid for member in self._members} | self._lost.keys()
+        return [gpu for gpu in found.devices if gpu.uuid in ours - had]
+
+    def _take_in(self, found: Found) -> None:
+        """Every GPU of ours that answers; one that does not is left out, and keeps no other from its limit."""
+        priors_w = self._journal.prior_limits_w()
+        self._left_out = {}
+        for name, error in found.left_out.items():
+            self._leave_out(name, error)
+        for gpu in self._ours(found):
+            try:
+                self._locks.take_gpu(gpu.uuid)
+                self._members.append(_member(gpu, self._class_of.get(gpu.uuid), priors_w.get(gpu.uuid)))
+            except (GpuError, NodeError) as error:
+                self._leave_out(gpu.uuid, error)
+
+    def _leave_out(self, name: str, error: GpuError | NodeError) -> None:
+        if not isinstance(error, GpuLostError):
+            self._left_out[name] = str(error)
+        elif name not in self._lost:
+            self._lose(name, error)
+
+    def _lose(self, name: str, error: GpuLostError) -> None:
+        self._lost[name] = f"{name}: {error}"
+        _log.warning("GPU lost", gpu=name, why=str(error))
+
+    def _why_none(self) -> str:
+        why = self.failing() or "; ".join(self._lost.values())
+        if why:
+            return f"none of the workloads' GPUs can be used: {why}"
+        return "none of the workloads' GPUs is on this node: check the file in [workloads]"
 
     def _lapse(self) -> None:
         """Restore what no lease covers: it has ended, or no job is there any more for which it would be renewed."""
@@ -271,8 +332,11 @@ class LocalNode:
         if done:
             self._journal.forget_priors(done, complete=present.isdisjoint(priors_w.keys() - set(done)))
         if not failed:
-            self._alarms = {uuid: alarm for uuid, alarm in self._alarms.items() if uuid not in present}
-        return ApplyResult(complete=not failed, alarms=(*failed, *self._alarms.values()))
+            self._alarms.clear()
+        return self._result(failed)
+
+    def _result(self, failed: Sequence[str]) -> ApplyResult:
+        return ApplyResult(complete=not failed, alarms=(*failed, *self._lost.values(), *self._alarms.values()))
 
     def _reads_back(self, member: _Member, limit_w: float) -> bool:
         """Whether there is nothing to write; a GPU that cannot be read is written, which says why it fails."""
@@ -321,22 +385,20 @@ class LocalNode:
         member.power_w = None
         if member in self._members:
             self._members.remove(member)
-            self._alarms[member.gpu.uuid] = f"{member.gpu.uuid}: {error}"
-            _log.warning("GPU lost", uuid=member.gpu.uuid, why=str(error))
+            self._alarms.pop(member.gpu.uuid, None)
+            self._lose(member.gpu.uuid, error)
 
 
-def _member(gpu: GpuDevice, class_id: str | None, journalled_w: float | None) -> _Member | None:
-    """``journalled_w``: its limit before a process before this one touched it. None when it was lost meanwhile."""
-    if gpu.bounds_w is None:
-        return _Member(gpu=gpu, class_id=class_id, prior_w=None)
+def _member(gpu: GpuDevice, class_id: str | None, journalled_w: float | None) -> _Member:
+    """``journalled_w``: its limit before a process before this one touched it. Raises GpuError."""
+    bounds_w = gpu.bounds_w()
+    if bounds_w is None:
+        return _Member(gpu=gpu, class_id=class_id, prior_w=None, bounds_w=None)
     try:
         prior_w = journalled_w if journalled_w is not None else gpu.limit_w()
     except GpuTelemetryOnlyError:
         prior_w = None
-    except GpuLostError as error:
-        _log.warning("GPU left out", uuid=gpu.uuid, why=str(error))
-        return None
-    return _Member(gpu=gpu, class_id=class_id, prior_w=prior_w)
+    return _Member(gpu=gpu, class_id=class_id, prior_w=prior_w, bounds_w=bounds_w)
 
 
 class _Locks:

@@ -112,7 +112,7 @@ async def _run(
 
     checks = {
         "meter": lambda: _unread(agent, "meter"),
-        "gpus": lambda: None if agent.seen.at else "no reading yet",
+        "gpus": lambda: _unread(agent, "gpus"),
         "battery": lambda: agent.seen.failing.get("battery"),
         "uplink": lambda: None if uplink is None else uplink.state.why,
     }

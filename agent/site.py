@@ -138,7 +138,9 @@ class SiteAgent:
         self._keep(readings, budget, now, actions)
 
     async def _read(self) -> Readings:
-        classes = await self._devices.node.readings()
+        node = self._devices.node
+        classes = await node.readings()
+        self._failing("gpus", node.failing())
         return Readings(meter=await self._read_meter(), battery=await self._read_battery(), classes=classes)
 
     async def _read_meter(self) -> MeterReading | None:

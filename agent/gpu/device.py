@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+from agent.errors import GpuError
 
 
 class GpuDevice(Protocol):
     """One GPU. Every call raises the GpuError that says what to do about it."""
 
     uuid: str
-    bounds_w: tuple[float, float] | None
-    """The lowest and the highest limit it takes; None when it takes none and is only read. Unit: W."""
+
+    def bounds_w(self) -> tuple[float, float] | None:
+        """The lowest and the highest limit it takes; None when it takes none and is only read. Unit: W."""
 
     def power_w(self) -> float:
         """Mean of about the last second. Unit: W."""
@@ -26,8 +30,17 @@ class GpuDevice(Protocol):
         """Set a limit inside ``bounds_w``; returns what reads back. Unit: W."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The GPUs of one node now."""
+
+    devices: Sequence[GpuDevice]
+    left_out: Mapping[str, GpuError]
+    """Those that do not even say who they are, by what else names them: why."""
+
+
 class Gpus(Protocol):
     """The GPUs of one node."""
 
-    def devices(self) -> Sequence[GpuDevice]:
-        """Every GPU that answers now."""
+    def devices(self) -> Found:
+        """Every GPU, whatever state it is in. Raises GpuError when not even their number is known."""

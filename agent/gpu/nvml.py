@@ -8,12 +8,11 @@ write is read back.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import pynvml
-import structlog
 
 from agent.errors import (
     GpuDriverError,
@@ -24,6 +23,7 @@ from agent.errors import (
     GpuTelemetryOnlyError,
     GpuTransientError,
 )
+from agent.gpu.device import Found
 
 SIMULATED_PREFIX = "negawatt-sim"
 """How the driver version of the simulated library begins."""
@@ -41,8 +41,6 @@ _POLICY: dict[int, tuple[type[GpuError], str]] = {
     pynvml.NVML_ERROR_UNINITIALIZED: (GpuDriverError, "NVML is not initialised: the driver was reloaded"),
 }
 """What each code means and what to do; any other (time-out, unknown) is tried again."""
-
-_log = structlog.get_logger()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,7 +67,15 @@ class NvmlGpu:
     def __init__(self, index: int) -> None:
         self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         self.uuid: str = pynvml.nvmlDeviceGetUUID(self._handle)
-        self.bounds_w = self._constraints_w()
+
+    @_by_policy
+    def bounds_w(self) -> tuple[float, float] | None:
+        """Queried, never assumed: they differ by board and by vBIOS. Unit: W."""
+        try:
+            low_mw, high_mw = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(self._handle)
+        except pynvml.NVMLError_NotSupported:
+            return None
+        return low_mw / MW_PER_W, high_mw / MW_PER_W
 
     @_by_policy
     def power_w(self) -> float:
@@ -95,14 +101,6 @@ class NvmlGpu:
         pynvml.nvmlDeviceSetPowerManagementLimit(self._handle, round(limit_w * MW_PER_W))
         return float(pynvml.nvmlDeviceGetPowerManagementLimit(self._handle)) / MW_PER_W
 
-    def _constraints_w(self) -> tuple[float, float] | None:
-        """Queried, never assumed: they differ by board and by vBIOS."""
-        try:
-            low_mw, high_mw = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(self._handle)
-        except pynvml.NVMLError_NotSupported:
-            return None
-        return low_mw / MW_PER_W, high_mw / MW_PER_W
-
 
 class NvmlGpus:
     """The GPUs of this node."""
@@ -118,24 +116,25 @@ class NvmlGpus:
         finally:
             pynvml.nvmlShutdown()
 
-    def devices(self) -> Sequence[NvmlGpu]:
-        """Every GPU that answers; one that is lost, or stays silent twice, is left out."""
-        found = (_answering(index) for index in range(_count()))
-        return [gpu for gpu in found if gpu is not None]
+    def devices(self) -> Found:
+        """Every GPU; one that is lost, or fails twice, is left out."""
+        devices: list[NvmlGpu] = []
+        left_out: dict[str, GpuError] = {}
+        for index in range(_count()):
+            try:
+                devices.append(_answering(index))
+            except GpuDriverError:
+                raise
+            except GpuError as error:
+                left_out[f"GPU at index {index}"] = error
+        return Found(devices=devices, left_out=left_out)
 
 
-def _answering(index: int) -> NvmlGpu | None:
-    error: GpuError
-    for _ in range(2):
-        try:
-            return NvmlGpu(index)
-        except GpuLostError as lost:
-            error = lost
-            break
-        except GpuTransientError as transient:
-            error = transient
-    _log.warning("GPU left out", index=index, why=str(error))
-    return None
+def _answering(index: int) -> NvmlGpu:
+    try:
+        return NvmlGpu(index)
+    except GpuTransientError:
+        return NvmlGpu(index)
 
 
 @_by_policy

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.errors import GpuError
+from agent.gpu.device import Found
 
 DEFAULT_W = 400.0
 
@@ -14,12 +15,14 @@ class FakeGpu:
 
     def __init__(self, uuid: str) -> None:
         self.uuid = uuid
-        self.bounds_w: tuple[float, float] | None = (100.0, DEFAULT_W)
         self.limit = DEFAULT_W
         self.refuses_read: GpuError | None = None
         self.refuses_limit_read: GpuError | None = None
         self.refuses_write: GpuError | None = None
         self.writes = 0
+
+    def bounds_w(self) -> tuple[float, float]:
+        return 100.0, DEFAULT_W
 
     def power_w(self) -> float:
         if self.refuses_read is not None:
@@ -48,5 +51,5 @@ class FakeGpus:
     def __init__(self, *gpus: FakeGpu) -> None:
         self.present: Sequence[FakeGpu] = gpus
 
-    def devices(self) -> Sequence[FakeGpu]:
-        return self.present
+    def devices(self) -> Found:
+        return Found(devices=self.present, left_out={})

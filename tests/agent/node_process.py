@@ -4,7 +4,8 @@
 
 ``read`` only reads; ``apply`` caps and restores; ``die`` caps and ends by SIGKILL; ``hold`` caps and waits for a line
 on standard input; ``wait`` waits for that line before it caps and restores; ``again`` caps, waits for the line, and
-caps again when the limits in force are due to be checked. Its clock stands still but for that.
+caps again when the limits in force are due to be checked; ``watch`` reads, waits for the line, and goes on watching
+for as long. Its clock stands still but for that.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.errors import GpuError
 from agent.gpu.nvml import NvmlGpus
 from agent.journal import AgentJournal
 from agent.node import CHECK_EVERY_S, Lease, LocalNode
@@ -37,9 +41,10 @@ async def main(folder: Path, locks: Path, simulated: bool, action: str) -> None:
         node = LocalNode.open(gpus=gpus, workloads=workloads, journal=journal, folder=folder, locks=locks, clock=clock)
         seen = await act(node, clock, action)
         readings = await node.readings()
-        seen["limits"] = {gpu.uuid: gpu.limit_w() for gpu in gpus.devices() if gpu.bounds_w is not None}
+        seen["limits"] = dict(limits_w(gpus))
         seen["counts"] = {class_id: reading.gpu_count for class_id, reading in readings.items()}
         seen["priors"] = journal.prior_limits_w()
+        seen["failing"] = node.failing()
         sys.stdout.write(json.dumps(seen) + "\n")
         node.close()
     journal.close()
@@ -50,6 +55,8 @@ async def act(node: LocalNode, clock: VirtualClock, action: str) -> dict[str, ob
     lease = Lease(until=clock.now() + timedelta(seconds=-1.0 if action == "die" else 60.0))
     if action == "read":
         return {}
+    if action == "watch":
+        return await watch(node, clock)
     if action == "wait":
         wait_for_line()
     result = await node.apply(TABLE, lease)
@@ -63,6 +70,25 @@ async def act(node: LocalNode, clock: VirtualClock, action: str) -> dict[str, ob
     if action in ("apply", "wait"):
         await node.restore()
     return {"complete": result.complete, "alarms": list(result.alarms)}
+
+
+async def watch(node: LocalNode, clock: VirtualClock) -> dict[str, object]:
+    """What the node said of its GPUs before and after it waited."""
+    watching = asyncio.create_task(node.watch())
+    failing = node.failing()
+    wait_for_line()
+    await clock.advance(CHECK_EVERY_S)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    return {"failed": failing}
+
+
+def limits_w(gpus: NvmlGpus) -> Iterator[tuple[str, float]]:
+    """Of the GPUs that tell."""
+    for gpu in gpus.devices().devices:
+        with suppress(GpuError):
+            if gpu.bounds_w() is not None:
+                yield gpu.uuid, gpu.limit_w()
 
 
 def wait_for_line() -> None:

@@ -72,6 +72,7 @@ def test_what_was_capped_is_given_back(start_node: StartNode) -> None:
         "limits": dict.fromkeys(UUIDS, DEFAULT_W),
         "counts": {"capped": 2, "untouched": 1},
         "priors": {},
+        "failing": None,
     }
 
 
@@ -124,9 +125,33 @@ def test_a_lost_gpu_is_left_out_and_the_others_go_on(start_node: StartNode, stat
     assert seen["counts"] == {"capped": 1, "untouched": 1}
 
 
+@pytest.mark.parametrize("what", [ErrorClass.ENUMERATE, ErrorClass.IDENTITY, ErrorClass.LIMIT_READ])
+@pytest.mark.parametrize("code", [pynvml.NVML_ERROR_TIMEOUT, pynvml.NVML_ERROR_NO_PERMISSION])
+def test_a_gpu_that_fails_at_the_start_keeps_no_other_from_its_limit_and_comes_back(
+    start_node: StartNode, state: NvmlState, what: ErrorClass, code: int
+) -> None:
+    start_node("die").communicate(timeout=30)
+    state.inject(what, code, gpu=0)
+    node = until_it_waits(start_node("watch"))
+    assert caps_w(state) == [250.0, DEFAULT_W, DEFAULT_W]
+    state.inject(what, 0, gpu=0)
+    seen, _ = finish(node)
+    assert "NVML" in seen["failed"]
+    assert caps_w(state) == [DEFAULT_W] * 3
+    assert (seen["failing"], seen["priors"], seen["counts"]) == (None, {}, {"capped": 2, "untouched": 1})
+
+
+def test_a_node_none_of_whose_gpus_can_be_used_says_why(start_node: StartNode, state: NvmlState) -> None:
+    state.inject(ErrorClass.LIMIT_READ, pynvml.NVML_ERROR_NO_PERMISSION)
+    _, errors = finish(start_node("read"))
+    assert errors.startswith("NodeError: none of the workloads' GPUs can be used")
+    assert "run the node agent as root" in errors
+
+
 def until_it_waits(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+    """What it logs before is skipped."""
     assert process.stdout is not None
-    assert process.stdout.readline() == "waiting\n"
+    assert "waiting\n" in iter(process.stdout.readline, "")
     return process
 
 

@@ -11,9 +11,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.errors import GpuDriverError, GpuLostError, GpuPermissionError, GpuTelemetryOnlyError, NodeError
+from agent.errors import (
+    GpuDriverError,
+    GpuLostError,
+    GpuPermissionError,
+    GpuTelemetryOnlyError,
+    GpuTransientError,
+    NodeError,
+)
 from agent.journal import AgentJournal
-from agent.node import POWER_STANDS_S, READ_ONLY, Lease, LocalNode
+from agent.node import CHECK_EVERY_S, POWER_STANDS_S, READ_ONLY, Lease, LocalNode
 from agent.workloads.jobs import FlexTier, Job, Workloads
 from grid.clock import VirtualClock
 from tests.agent.gpus import DEFAULT_W, FakeGpu, FakeGpus
@@ -124,6 +131,23 @@ async def test_a_gpu_that_is_lost_while_it_is_found_is_left_out(bench: Bench) ->
         assert (await node.readings())["job"].gpu_count == 1
 
 
+async def test_a_gpu_whose_limit_is_not_read_at_the_start_is_capped_once_it_is(bench: Bench) -> None:
+    bench.first.refuses_limit_read = GpuTransientError("time-out: it is tried again")
+    with bench.node() as node:
+        assert node.failing() == "GPU-1: time-out: it is tried again"
+        assert (await node.readings())["job"].gpu_count == 1
+        await node.apply({"job": CAP_W}, bench.lease())
+        assert bench.limits_w() == (DEFAULT_W, CAP_W)
+        bench.first.refuses_limit_read = None
+        watch = asyncio.create_task(node.watch())
+        await bench.clock.advance(CHECK_EVERY_S)
+        assert node.failing() is None
+        await node.apply({"job": CAP_W}, bench.lease())
+        assert bench.limits_w() == (CAP_W, CAP_W)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
 # --- the lease --------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +243,7 @@ async def test_a_gpu_never_read_is_missing_and_not_at_rest(bench: Bench) -> None
     with bench.node() as node:
         reading = (await node.readings())["job"]
         assert (reading.gpu_count, reading.power_kw) == (1, 0.3)
+        assert node.failing() == "GPU-1: driver and library differ in version: reboot"
 
 
 async def test_the_last_power_of_a_gpu_stands_for_a_while_and_then_it_is_missing(bench: Bench) -> None:
@@ -231,20 +256,22 @@ async def test_the_last_power_of_a_gpu_stands_for_a_while_and_then_it_is_missing
         assert (await node.readings())["job"].power_kw == 0.3
         bench.first.refuses_read = None
         assert (await node.readings())["job"].power_kw == 0.6
+        assert node.failing() is None
 
 
 # --- the lock ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("failure", [NodeError, GpuPermissionError])
-def test_a_node_that_could_not_be_opened_holds_no_lock(bench: Bench, failure: type[Exception]) -> None:
-    if failure is NodeError:
+@pytest.mark.parametrize("says", ["is on this node", "can be used.*run the node agent as root"])
+def test_a_node_that_could_not_be_opened_holds_no_lock(bench: Bench, says: str) -> None:
+    if says == "is on this node":
         bench.gpus.present = ()
     else:
-        bench.first.refuses_limit_read = REFUSED
-    with pytest.raises(failure):
+        bench.first.refuses_limit_read = bench.second.refuses_limit_read = REFUSED
+    with pytest.raises(NodeError, match=says):
         bench.open()
-    bench.gpus.present, bench.first.refuses_limit_read = (bench.first, bench.second), None
+    bench.gpus.present = (bench.first, bench.second)
+    bench.first.refuses_limit_read = bench.second.refuses_limit_read = None
     with bench.node():
         pass
 

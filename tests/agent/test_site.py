@@ -102,6 +102,9 @@ class FakeNode:
     async def readings(self) -> Mapping[str, ClassReading]:
         return {"batch": ClassReading(power_kw=GPU_KW, instant_kw=GPU_KW, gpu_count=27, prior_w=400.0)}
 
+    def failing(self) -> str | None:
+        return None
+
     async def watch(self) -> None:
         await asyncio.Event().wait()
 

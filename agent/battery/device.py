@@ -6,6 +6,9 @@ from typing import Protocol
 
 from agent.control.readings import BatteryReading
 
+REVERT_AFTER_S = 10
+"""How long a set-point stands that nobody renews: the dead-man."""
+
 
 class Battery(Protocol):
     """Power positive for discharge. Every call raises BatteryError when the battery does not answer."""

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 from sunspec2.modbus.modbus import ModbusClientException
 
+from agent.battery.device import REVERT_AFTER_S
 from agent.control.readings import BatteryReading
 from agent.errors import BatteryError, BatteryUnsafeError
 from agent.modbus import SunSpecDevice, SunSpecError
 from grid.units import W_PER_KW
 
 MEASUREMENT, RATINGS, CONTROL, CAPACITY = 701, 702, 704, 713
-REVERT_AFTER_S = 10
 
 _ON, _OFF = 1, 0
 _WATTS_MODE = 1

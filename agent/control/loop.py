@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from agent.battery.device import REVERT_AFTER_S
 from agent.control.allocate import Allocation, Allocator, CapClass, Scale
 from agent.control.baseline import BaselineForecast
 from agent.control.capability import capability
@@ -71,6 +72,8 @@ class ControlLoop:
         self._margin_kw = 0.0
         self._mean: _RunningMean | None = None
         self._battery: BatteryReading | None = None
+        self._battery_seen: tuple[datetime, float] | None = None
+        """When it last answered, and its power then."""
         self._battery_set_kw = 0.0
         self._soc_before_pct: float | None = None
         self._free_s = SETTLED_S
@@ -102,14 +105,15 @@ class ControlLoop:
 
     def step(self, readings: Readings, budget: SiteBudget | None, now: datetime, *, link_lost: bool) -> Actions:
         """One second. ``readings.meter`` is None when the meter gave no new value."""
-        battery_kw = self._mean_battery_kw(readings.battery)
+        battery_kw = self._mean_battery_kw(readings.battery, now)
         self._gains.observe(
             readings.classes, {c: w.cap_w for c, w in self._written.items()}, uncapped=self._free_s >= SETTLED_S
         )
         self._scales = self._gains.scales(readings.classes)
-        trust = self._judge(readings, battery_kw, now)
+        expected_kw = self._expected_load_kw(readings)
+        trust = self._judge(readings, expected_kw, battery_kw, now)
         load_kw = None if readings.meter is None else readings.meter.site_kw + battery_kw
-        if load_kw is not None:
+        if load_kw is not None and not self._battery_stands(now):
             uncontrolled_kw = readings.gpu_kw - self._controlled_kw(readings.classes)
             self._rest.observe(load_kw - self._at_meter_kw(readings.gpu_kw), self._at_meter_kw(uncontrolled_kw), trust)
         mode_before = self._schedule.mode
@@ -122,25 +126,39 @@ class ControlLoop:
         correction_kw = self._running_mean_correction(readings.meter if trust.may_raise else None, now)
         allocation = self._allocate(now, correction_kw, shortfall_kw, trust)
         caps_w = self._caps(allocation, readings.classes, trust, now)
-        set_kw = self._battery_set(readings, load_kw, battery_kw, correction_kw, trust)
+        loads_kw = [kw for kw in (load_kw, expected_kw) if kw is not None]
+        set_kw = self._battery_set(readings, min(loads_kw, default=0.0), battery_kw, correction_kw, trust)
         return self._actions(mode, caps_w, set_kw, allocation, trust, now)
 
     # --- what is seen -----------------------------------------------------------------------------------------
 
-    def _mean_battery_kw(self, battery: BatteryReading | None) -> float:
-        """The battery's mean over the metered second, from its readings now and a tick ago."""
+    def _battery_stands(self, now: datetime) -> bool:
+        """Whether a battery that does not answer may still be at its set-point, which its dead-man will end."""
+        if self._battery is not None or self._battery_seen is None:
+            return False
+        return now - self._battery_seen[0] <= timedelta(seconds=REVERT_AFTER_S)
+
+    def _mean_battery_kw(self, battery: BatteryReading | None, now: datetime) -> float:
+        """The battery's mean over the metered second, from its readings now and a tick ago.
+
+        Silent, it is taken to go on at its last power until its dead-man has ended that.
+        """
         before, self._battery = self._battery, battery
         if battery is None:
-            return 0.0
+            return self._battery_seen[1] if self._battery_seen is not None and self._battery_stands(now) else 0.0
+        self._battery_seen = (now, battery.power_kw)
         if before is None:
             return battery.power_kw
         return BATTERY_LAST_WEIGHT * before.power_kw + (1 - BATTERY_LAST_WEIGHT) * battery.power_kw
 
-    def _judge(self, readings: Readings, battery_kw: float, now: datetime) -> MeterTrust:
-        expected_kw = None
-        if self._rest.expected_kw is not None:
-            expected_kw = self._rest.expected_kw + self._at_meter_kw(readings.gpu_kw) - battery_kw
+    def _judge(self, readings: Readings, load_kw: float | None, battery_kw: float, now: datetime) -> MeterTrust:
+        expected_kw = None if load_kw is None else load_kw - battery_kw
         return self._watch.judge(readings.meter.site_kw if readings.meter else None, expected_kw, now)
+
+    def _expected_load_kw(self, readings: Readings) -> float | None:
+        """What the parts make without the battery; None before a meter was seen."""
+        rest_kw = self._rest.expected_kw
+        return None if rest_kw is None else rest_kw + self._at_meter_kw(readings.gpu_kw)
 
     def _controlled_kw(self, classes: Mapping[str, ClassReading]) -> float:
         return sum(c.power_kw for class_id, c in classes.items() if class_id in self._classes)
@@ -265,14 +283,15 @@ class ControlLoop:
     def _battery_set(
         self,
         readings: Readings,
-        load_kw: float | None,
+        least_load_kw: float,
         battery_kw: float,
         correction_kw: float,
         trust: MeterTrust,
     ) -> float | None:
         """Most of the error at once, from where the battery was when the error was metered.
 
-        By a reading that may be too low it only ever takes on more.
+        By a reading that may be too low it only ever takes on more; by one that may be too high it does not export:
+        ``least_load_kw`` is the lesser of what is metered and what the parts make.
         """
         battery = readings.battery
         if battery is None:
@@ -280,7 +299,7 @@ class ControlLoop:
         limits = bounds(
             battery,
             self._tuning,
-            load_kw=load_kw if load_kw is not None else battery.max_discharge_kw,
+            load_kw=least_load_kw,
             may_charge=trust.may_raise and self._schedule.mode is Mode.EVENT,
         )
         ceiling_kw = None if readings.meter is None else self._schedule.mean_over(readings.meter.covers)

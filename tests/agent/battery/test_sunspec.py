@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent.battery.sunspec import REVERT_AFTER_S, SunSpecBattery
+from agent.battery.device import REVERT_AFTER_S
+from agent.battery.sunspec import SunSpecBattery
 from agent.errors import BatteryError, BatteryUnsafeError
 from agent.simulation.battery import CONTROL, Battery
 from agent.simulation.modbus import ModbusDevice

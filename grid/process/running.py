@@ -1,7 +1,8 @@
 """How a long-running process of ours lives and ends.
 
-It runs until SIGTERM or SIGINT, which cancel its tasks so that every ``finally`` runs, and exits 0. Once it
-serves, it writes a ready file with its pid and ports, atomically, for whoever started it.
+It runs until SIGTERM or SIGINT, which cancel its tasks so that every ``finally`` runs, and exits 0; one more signal
+does not cut those short. Once it serves, it writes a ready file with its pid and ports, atomically, for whoever
+started it.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ async def _supervise(service: Coroutine[Any, Any, None]) -> int:
 
     def stop() -> None:
         nonlocal stopping
-        stopping = True
-        task.cancel()
+        if not stopping:
+            stopping = True
+            task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)

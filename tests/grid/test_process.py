@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import sqlite3
@@ -18,6 +19,7 @@ from grid.journal import open_journal, transaction
 from grid.process.cli import main
 from grid.process.config import FilePath, Settings, load
 from grid.process.health import AdminServer
+from grid.process.listen import cannot_listen
 
 
 class Door(Settings):
@@ -72,6 +74,18 @@ async def test_admin_port_tells_what_is_waited_for() -> None:
             await AdminServer({}, registry, port=admin.port).__aenter__()
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+async def test_a_host_that_is_not_this_machine_is_no_port_in_use(host: str) -> None:
+    with pytest.raises(ConfigError, match=f"cannot listen on {host}:0: .*; configure a host name or address"):
+        await AdminServer({}, CollectorRegistry(), host=host).__aenter__()
+
+
+def test_a_port_one_may_not_have_is_no_port_in_use() -> None:
+    error = cannot_listen("127.0.0.1", 80, PermissionError(errno.EACCES, "denied"))
+    assert isinstance(error, ConfigError)
+    assert "configure a port above 1023" in str(error)
+
+
 def test_journal_refuses_what_a_newer_version_wrote(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     first = ["CREATE TABLE a (x INTEGER) STRICT"]
@@ -115,6 +129,9 @@ async def serve():
             print("serving", flush=True)
             await asyncio.Event().wait()
     finally:
+        print("stopping", flush=True)
+        if sys.argv[-1] == "slowly":
+            await asyncio.to_thread(sys.stdin.readline)
         print("cleaned up", flush=True)
 
 try:
@@ -135,6 +152,19 @@ def test_a_stop_signal_runs_every_finally_and_exits_0(number: signal.Signals, tm
         assert json.loads(ready.read_text()) == {"pid": child.pid, "port": 1}
         child.send_signal(number)
         rest, errors = child.communicate(timeout=20)
+    assert (child.returncode, rest, errors) == (0, "stopping\ncleaned up\n", "")
+
+
+def test_a_second_stop_signal_does_not_cut_the_finallys_short(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SERVICE, str(tmp_path / "ready.json"), "slowly"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "serving\n"
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "stopping\n"
+        child.send_signal(signal.SIGINT)
+        rest, errors = child.communicate("\n", timeout=20)
     assert (child.returncode, rest, errors) == (0, "cleaned up\n", "")
 
 

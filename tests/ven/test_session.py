@@ -92,6 +92,7 @@ async def test_a_utility_event_from_registration_to_delivery(vtn: VtnProcess, pk
     assert delivery["baseline_kw"] == pytest.approx(150.0)
     assert delivery["delivered_kwh"] == pytest.approx(30.0 * 3 / 3600)
     assert delivery["by_resource"]["site-2"]["delivered_kwh"] == pytest.approx(0.0)
+    assert delivery["by_resource"]["site-2"]["missing"] == []
     first, *others = [interval for interval, _ in bench.observer.reports]
     assert [interval.start for interval in others] == [
         first.start + timedelta(seconds=k + 1) for k in range(len(others))

@@ -80,7 +80,12 @@ class Admin:
         except UnknownError as error:
             return _problem(404, str(error))
         result = delivery(event, self._vtn.book.vens[event.ven_id], self._settings.baseline_s)
-        return web.json_response({**asdict(result), "complete_until": _iso(result.complete_until)})
+        by_resource = {
+            resource_id: {**asdict(part), "missing": [start.isoformat() for start in part.missing]}
+            for resource_id, part in result.by_resource.items()
+        }
+        complete_until = _iso(result.complete_until)
+        return web.json_response({**asdict(result), "complete_until": complete_until, "by_resource": by_resource})
 
     def _summary(self, event: CalledEvent) -> dict[str, Any]:
         return {

@@ -24,6 +24,8 @@ class ResourceDelivery:
     """None when nothing was reported in the baseline window; then nothing counts as delivered."""
     delivered_kwh: float
     intervals_received: int
+    missing: tuple[datetime, ...]
+    """Starts of the expected intervals that were not received."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +75,15 @@ def _resource(
     baseline = _readings(ven, rid, before, event.granularity_s)
     held = _readings(ven, rid, hold, event.granularity_s)
     baseline_kw = sum(baseline) / len(baseline) if baseline else None
+    missing = tuple(interval.start for interval in expected if (rid, interval.start) not in ven.readings_kw)
     delivered_kwh = 0.0
     if baseline_kw is not None:
         delivered_kwh = sum(energy_kwh(baseline_kw - kw, event.granularity_s) for kw in held)
     return ResourceDelivery(
         baseline_kw=baseline_kw,
         delivered_kwh=delivered_kwh,
-        intervals_received=sum((rid, interval.start) in ven.readings_kw for interval in expected),
+        intervals_received=len(expected) - len(missing),
+        missing=missing,
     )
 
 

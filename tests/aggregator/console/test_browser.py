@@ -1,22 +1,21 @@
 """The page in a real browser: figures, unknowns, the table, and a lost connection.
 
-Skips where the ``playwright`` package or Debian's chromium is not installed. Waits on DOM attributes and text only:
-the page's Content-Security-Policy forbids evaluating strings.
+Skips where Debian's chromium is not installed; ``make tests`` installs it when root. Waits on DOM attributes and
+text only: the page's Content-Security-Policy forbids evaluating strings.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
+from playwright.async_api import Page, async_playwright
 
 from tests.aggregator.console.conftest import Console
 
-playwright = pytest.importorskip("playwright.async_api", reason="needs the Python package playwright")
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: run `apt-get install chromium`")
 
 FLAGS = [
     "--no-sandbox",
@@ -30,10 +29,10 @@ FLAGS = [
 
 
 @pytest.fixture
-async def tab(console: Console) -> AsyncIterator[Any]:
+async def tab(console: Console) -> AsyncIterator[Page]:
     """The page, live; fails the test on any error or refusal the browser logged."""
     complaints: list[str] = []
-    async with playwright.async_playwright() as driver:
+    async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         tab = await browser.new_page(timezone_id="America/Chicago", viewport={"width": 390, "height": 800})
         tab.on("pageerror", lambda error: complaints.append(str(error)))
@@ -44,19 +43,19 @@ async def tab(console: Console) -> AsyncIterator[Any]:
     assert complaints == []
 
 
-async def text(tab: Any, part: str, field: str) -> str:
+async def text(tab: Page, part: str, field: str) -> str:
     found: str = await tab.inner_text(f"[data-part='{part}'] [data-field='{field}']")
     return found
 
 
-async def push(console: Console, tab: Any) -> None:
+async def push(console: Console, tab: Page) -> None:
     """Let the board tell its subscribers, and wait until the page shows that second."""
     await console.clock.advance(1.0)
     shown = console.clock.now().isoformat()[:19]
     await tab.wait_for_selector(f"[data-field='clock'][datetime^='{shown}']", state="attached")
 
 
-async def test_an_event_in_its_hold(console: Console, tab: Any) -> None:
+async def test_an_event_in_its_hold(console: Console, tab: Page) -> None:
     console.hold_event()
     for site_id in ("north", "south"):
         console.sample(site_id, 79.0)
@@ -76,7 +75,7 @@ async def test_an_event_in_its_hold(console: Console, tab: Any) -> None:
     assert width == 390  # a phone scrolls one way
 
 
-async def test_the_latest_statement(console: Console, tab: Any) -> None:
+async def test_the_latest_statement(console: Console, tab: Page) -> None:
     statement = {"commitment_id": "c-1", "enrolment_id": "portfolio", "event_id": "evt-1", "status": "preliminary"}
     figures = {"committed_kwh": "1.000", "delivered_kwh": "0.950", "performance_ratio": "0.950000"}
     for version, payment in ((1, "0.10"), (2, "1234.50")):
@@ -90,7 +89,7 @@ async def test_the_latest_statement(console: Console, tab: Any) -> None:
     assert await text(tab, "settlement", "which") == "Event evt-1 · portfolio · version 2, preliminary"
 
 
-async def test_what_is_not_known_is_called_unknown(console: Console, tab: Any) -> None:
+async def test_what_is_not_known_is_called_unknown(console: Console, tab: Page) -> None:
     console.hold_event()
     console.sample("north", 79.0)
     await push(console, tab)
@@ -100,7 +99,7 @@ async def test_what_is_not_known_is_called_unknown(console: Console, tab: Any) -
     assert await tab.inner_text("[data-site='south'] [data-field='site_kw']") == "unknown"
 
 
-async def test_the_table_says_what_the_charts_say(console: Console, tab: Any) -> None:
+async def test_the_table_says_what_the_charts_say(console: Console, tab: Page) -> None:
     console.sample("north", 90.0)
     console.sample("south", 60.5)
     await tab.click("summary")
@@ -119,7 +118,7 @@ async def test_the_table_says_what_the_charts_say(console: Console, tab: Any) ->
     ]
 
 
-async def test_a_lost_connection_leaves_nothing_shown_as_live(console: Console, tab: Any) -> None:
+async def test_a_lost_connection_leaves_nothing_shown_as_live(console: Console, tab: Page) -> None:
     console.sample("north", 90.0)
     console.sample("south", 60.0)
     await push(console, tab)

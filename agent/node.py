@@ -20,7 +20,7 @@ from typing import Protocol
 import structlog
 
 from agent.control.readings import ClassReading
-from agent.errors import GpuError, GpuLostError, GpuTelemetryOnlyError, GpuTransientError, NodeError
+from agent.errors import GpuDriverError, GpuError, GpuLostError, GpuTelemetryOnlyError, GpuTransientError, NodeError
 from agent.gpu.device import Found, GpuDevice, Gpus
 from agent.journal import AgentJournal
 from agent.workloads.jobs import Workloads
@@ -115,6 +115,8 @@ class LocalNode:
         self._checked_s = self._looked_s = clock.monotonic()
         self._left_out: dict[str, str] = {}
         """By GPU: why it is not in our hands, though it may come back."""
+        self._driver_gone = ""
+        """Why NVML has to be opened anew."""
         self._lost: dict[str, str] = {}
         """By GPU, for good."""
         self._alarms: dict[str, str] = {}
@@ -194,6 +196,8 @@ class LocalNode:
                 self._drop(member, error)
             except GpuError as error:
                 self._unread(member, error)
+                if isinstance(error, GpuDriverError):
+                    self._driver_gone = str(error)
             if member.power_w is None:
                 continue
             class_id = f"{member.class_id}" if member.prior_w is not None else f"{member.class_id}{READ_ONLY}"
@@ -223,11 +227,28 @@ class LocalNode:
             self._lapse()
 
     def _look_again(self) -> None:
-        """Every CHECK_EVERY_S while a GPU of ours is left out."""
-        if not self._left_out or self._clock.monotonic() - self._looked_s < CHECK_EVERY_S:
+        """Every CHECK_EVERY_S while a GPU of ours is left out or the driver is gone."""
+        needed = self._left_out or self._driver_gone
+        if not needed or self._clock.monotonic() - self._looked_s < CHECK_EVERY_S:
             return
         self._looked_s = self._clock.monotonic()
-        self._take_in(self._gpus.devices())
+        try:
+            if self._driver_gone:
+                self._gpus.reopen()
+            found = self._gpus.devices()
+        except GpuError as error:
+            self._driver_gone = str(error)
+            return
+        if self._driver_gone:
+            self._start_over()
+        self._take_in(found)
+
+    def _start_over(self) -> None:
+        """The driver is back: GPUs must be found anew, and whatever was written is due again."""
+        _log.warning("the driver was gone and is back", why=self._driver_gone)
+        self._driver_gone = ""
+        self._left_out |= {member.gpu.uuid: "not found since the driver is back" for member in self._members}
+        self._members.clear()
 
     def _ours(self, found: Found) -> list[GpuDevice]:
         """A job runs on them, or a process before this one capped them; not those that we have, or lost."""
@@ -238,13 +259,15 @@ class LocalNode:
     def _take_in(self, found: Found) -> None:
         """Every GPU of ours that answers; one that does not is left out, and keeps no other from its limit."""
         priors_w = self._journal.prior_limits_w()
-        self._left_out = {}
+        ours = self._class_of.keys() | priors_w.keys()
+        self._left_out = {name: why for name, why in self._left_out.items() if name in ours}
         for name, error in found.left_out.items():
             self._leave_out(name, error)
         for gpu in self._ours(found):
             try:
                 self._locks.take_gpu(gpu.uuid)
                 self._members.append(_member(gpu, self._class_of.get(gpu.uuid), priors_w.get(gpu.uuid)))
+                self._left_out.pop(gpu.uuid, None)
             except (GpuError, NodeError) as error:
                 self._leave_out(gpu.uuid, error)
 
@@ -303,7 +326,8 @@ class LocalNode:
                 self._drop(member, error)
                 continue
             except GpuError as error:
-                _log.warning("limit not read", uuid=member.gpu.uuid, why=str(error))
+                _log.warning("limit not read, it is written again", uuid=member.gpu.uuid, why=str(error))
+                member.written_w = None
                 continue
             assert member.written_w is not None
             if abs(found_w - member.written_w) > READ_BACK_WITHIN_W:

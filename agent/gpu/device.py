@@ -44,3 +44,6 @@ class Gpus(Protocol):
 
     def devices(self) -> Found:
         """Every GPU, whatever state it is in. Raises GpuError when not even their number is known."""
+
+    def reopen(self) -> None:
+        """After the driver was gone; devices found before are void, and so may their limits be. Raises GpuError."""

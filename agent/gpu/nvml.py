@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
 
 import pynvml
@@ -109,12 +109,25 @@ class NvmlGpus:
     @contextmanager
     def open(*, simulated: bool) -> Iterator[NvmlGpus]:
         """NVML, initialised. Raises GpuDriverError, also when the library is simulated and must not be, or must."""
+        gpus = NvmlGpus(simulated=simulated)
+        gpus.reopen()
+        try:
+            yield gpus
+        finally:
+            _shut_down()
+
+    def __init__(self, *, simulated: bool) -> None:
+        self._simulated = simulated
+
+    def reopen(self) -> None:
+        """Initialise NVML, anew where it was. Raises GpuError."""
+        _shut_down()
         _initialise()
         try:
-            _check_driver(simulated=simulated)
-            yield NvmlGpus()
-        finally:
-            pynvml.nvmlShutdown()
+            _check_driver(simulated=self._simulated)
+        except GpuError:
+            _shut_down()
+            raise
 
     def devices(self) -> Found:
         """Every GPU; one that is lost, or fails twice, is left out."""
@@ -135,6 +148,12 @@ def _answering(index: int) -> NvmlGpu:
         return NvmlGpu(index)
     except GpuTransientError:
         return NvmlGpu(index)
+
+
+def _shut_down() -> None:
+    # Without NVML initialised or its library loaded there is nothing to shut down.
+    with suppress(pynvml.NVMLError_Uninitialized, pynvml.NVMLError_LibraryNotFound):
+        pynvml.nvmlShutdown()
 
 
 @_by_policy

@@ -53,3 +53,6 @@ class FakeGpus:
 
     def devices(self) -> Found:
         return Found(devices=self.present, left_out={})
+
+    def reopen(self) -> None:
+        """There is no driver that could go."""

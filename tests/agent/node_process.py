@@ -5,7 +5,7 @@
 ``read`` only reads; ``apply`` caps and restores; ``die`` caps and ends by SIGKILL; ``hold`` caps and waits for a line
 on standard input; ``wait`` waits for that line before it caps and restores; ``again`` caps, waits for the line, and
 caps again when the limits in force are due to be checked; ``watch`` reads, waits for the line, and goes on watching
-for as long. Its clock stands still but for that.
+for as long; ``reload`` caps, waits for a line and ticks, twice. Its clock stands still but for that.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ async def act(node: LocalNode, clock: VirtualClock, action: str) -> dict[str, ob
     result = await node.apply(TABLE, lease)
     if action == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if action == "reload":
+        return {"ticks": [await tick_after_line(node, clock, lease) for _ in range(2)]}
     if action in ("hold", "again"):
         wait_for_line()
     if action == "again":
@@ -81,6 +83,19 @@ async def watch(node: LocalNode, clock: VirtualClock) -> dict[str, object]:
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     return {"failed": failing}
+
+
+async def tick_after_line(node: LocalNode, clock: VirtualClock, lease: Lease) -> dict[str, object]:
+    """What a site sees and does once its node has had the time to look again."""
+    wait_for_line()
+    watching = asyncio.create_task(node.watch())
+    await node.readings()
+    await clock.advance(CHECK_EVERY_S)
+    await node.readings()
+    result = await node.apply(TABLE, lease)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    return {"complete": result.complete, "alarms": list(result.alarms), "failing": node.failing()}
 
 
 def limits_w(gpus: NvmlGpus) -> Iterator[tuple[str, float]]:

@@ -148,6 +148,30 @@ def test_a_node_none_of_whose_gpus_can_be_used_says_why(start_node: StartNode, s
     assert "run the node agent as root" in errors
 
 
+def test_caps_are_set_again_after_the_driver_was_reloaded(start_node: StartNode, state: NvmlState) -> None:
+    node = until_it_waits(start_node("reload"))
+    assert caps_w(state) == [250.0, 250.0, DEFAULT_W]
+    state.path.unlink()
+    for what in ErrorClass:
+        state.inject(what, pynvml.NVML_ERROR_UNINITIALIZED)
+    go_on(node)
+    until_it_waits(node)
+    reloaded = NvmlState.create(state.path, UUIDS, GpuModel())
+    seen, _ = finish(node)
+    gone, back = seen["ticks"]
+    assert not gone["complete"]
+    assert "NVML" in gone["alarms"][0]
+    assert "driver" in gone["failing"]
+    assert back == {"complete": True, "alarms": [], "failing": None}
+    assert caps_w(reloaded) == [250.0, 250.0, DEFAULT_W]
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
 def until_it_waits(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
     """What it logs before is skipped."""
     assert process.stdout is not None

@@ -25,6 +25,7 @@ from agent.gpu.device import Found, GpuDevice, Gpus
 from agent.journal import AgentJournal
 from agent.workloads.jobs import Workloads
 from grid.clock import Clock
+from grid.errors import JournalError
 from grid.units import W_PER_KW
 
 READ_BACK_WITHIN_W = 0.5
@@ -168,9 +169,14 @@ class LocalNode:
 
     async def apply(self, table: Mapping[str, float], lease: Lease) -> ApplyResult:
         asked = [m for m in self._members if m.prior_w is not None and m.class_id in table]
-        self._journal_first([m for m in asked if m.written_w is None], lease)
-        self._look_for_foreign_writers()
         failed: list[str] = []
+        try:
+            self._journal_first([m for m in asked if m.written_w is None], lease)
+        except JournalError as error:
+            failed.append(f"no further GPU is capped: {error}")
+            priors_w = self._journal.prior_limits_w()
+            asked = [m for m in asked if m.gpu.uuid in priors_w]
+        self._look_for_foreign_writers()
         for member in asked:
             assert member.prior_w is not None
             assert member.class_id is not None
@@ -354,7 +360,10 @@ class LocalNode:
                 done.append(member.gpu.uuid)
         present = {m.gpu.uuid for m in self._members}
         if done:
-            self._journal.forget_priors(done, complete=present.isdisjoint(priors_w.keys() - set(done)))
+            try:
+                self._journal.forget_priors(done, complete=present.isdisjoint(priors_w.keys() - set(done)))
+            except JournalError as error:
+                failed.append(f"limits are given back, but that is not journalled: {error}")
         if not failed:
             self._alarms.clear()
         return self._result(failed)

@@ -6,7 +6,7 @@ line that tells a person what to do; the command line prints it and exits with `
     NegawattError
     ├── ConfigError          a configuration file, option or environment variable is wrong
     ├── AddressInUseError    a port that was asked for is taken
-    ├── JournalError         a journal cannot be opened or was written by a newer version
+    ├── JournalError         a journal cannot be opened, takes no change, or was written by a newer version
     ├── MessageError         a frame between our processes cannot be read
     ├── UnitError            a quantity cannot be converted to kW
     └── AuditError           an audit chain does not verify
@@ -34,7 +34,7 @@ class AddressInUseError(NegawattError):
 
 
 class JournalError(NegawattError):
-    """A durable file cannot be opened, or a newer Negawatt wrote it."""
+    """A durable file cannot be opened or takes no change, or a newer Negawatt wrote it."""
 
 
 class MessageError(NegawattError):

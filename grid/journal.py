@@ -51,10 +51,22 @@ def open_journal(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All of the body's statements or none; durable when it returns."""
+    """All of the body's statements or none; durable when it returns. Raises JournalError when the disk refuses."""
+    try:
+        with _all_or_none(connection):
+            yield connection
+    except sqlite3.OperationalError as error:
+        file = connection.execute("PRAGMA database_list").fetchone()["file"]
+        raise JournalError(
+            f"{file} takes no change ({error}): free space on its disk, or make it writable again"
+        ) from error
+
+
+@contextmanager
+def _all_or_none(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        yield connection
+        yield
         connection.execute("COMMIT")
     except BaseException:
         # SQLite has rolled back by itself where the disk was full.

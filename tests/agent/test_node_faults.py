@@ -23,6 +23,7 @@ from agent.journal import AgentJournal
 from agent.node import CHECK_EVERY_S, POWER_STANDS_S, READ_ONLY, Lease, LocalNode
 from agent.workloads.jobs import FlexTier, Job, Workloads
 from grid.clock import VirtualClock
+from tests.agent.disks import read_only
 from tests.agent.gpus import DEFAULT_W, FakeGpu, FakeGpus
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -181,6 +182,34 @@ async def test_a_refused_restore_after_the_lease_is_tried_until_it_is_taken(benc
         assert bench.limits_w() == (DEFAULT_W, DEFAULT_W)
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
+
+
+# --- a disk that takes no change --------------------------------------------------------------------------------
+
+
+async def test_no_gpu_is_changed_whose_prior_limit_cannot_be_journalled(bench: Bench) -> None:
+    with bench.node() as node:
+        with read_only(bench.journal):
+            result = await node.apply({"job": CAP_W}, bench.lease())
+        assert not result.complete
+        assert "takes no change" in result.alarms[0]
+        assert bench.limits_w() == (DEFAULT_W, DEFAULT_W)
+        assert (await node.apply({"job": CAP_W}, bench.lease())).complete
+        assert bench.limits_w() == (CAP_W, CAP_W)
+
+
+async def test_gpus_whose_prior_limits_are_journalled_are_still_capped_and_given_back(bench: Bench) -> None:
+    with bench.node() as node:
+        await node.apply({"job": CAP_W}, bench.lease(30))
+        with read_only(bench.journal):
+            result = await node.apply({"job": 200.0}, bench.lease(60))
+            assert bench.limits_w() == (200.0, 200.0)
+            assert "takes no change" in result.alarms[0]
+            result = await node.restore()
+            assert bench.limits_w() == (DEFAULT_W, DEFAULT_W)
+            assert not result.complete
+        assert (await node.restore()).complete
+    assert bench.journal.prior_limits_w() == {}
 
 
 # --- refused writes ---------------------------------------------------------------------------------------------

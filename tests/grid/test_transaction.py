@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from grid.errors import JournalError
 from grid.journal import open_journal, transaction
 
 MIGRATIONS = (
@@ -33,4 +34,20 @@ def test_a_failed_body_rolls_back_and_keeps_its_error(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"), transaction(connection) as tx:
         tx.executemany("INSERT INTO parents VALUES (?)", [(1,), (2,), (2,)])
     assert connection.execute("SELECT count(*) FROM parents").fetchone()[0] == 0
+    connection.close()
+
+
+def test_a_full_disk_is_an_error_of_ours_and_passes(tmp_path: Path) -> None:
+    connection = open_journal(tmp_path / "journal.sqlite", MIGRATIONS)
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    with (
+        pytest.raises(JournalError, match=r"journal.sqlite takes no change .*full.*: free space"),
+        transaction(connection) as tx,
+    ):
+        tx.executemany("INSERT INTO parents VALUES (?)", [(k,) for k in range(10_000)])
+    connection.execute(f"PRAGMA max_page_count = {pages + 1000}")
+    with transaction(connection) as tx:
+        tx.execute("INSERT INTO parents VALUES (1)")
+    assert connection.execute("SELECT count(*) FROM parents").fetchone()[0] == 1
     connection.close()

@@ -2,14 +2,15 @@
 
 It is used only behind its own dead-man: WSetRvrtTms after the last set-point its reversion turns WSetEna off. Those
 values are written and read back on each connection before a set-point goes out on it, because a battery that was
-gone may have restarted without them; every set-point renews the timer. Reference: SunSpec DER Information Model,
-model 704, and IEEE 1547-2018.
+gone may have restarted without them; every set-point renews the timer and reads all of it back, because a gateway
+before the battery may have kept the connection meanwhile. Reference: SunSpec DER Information Model, model 704, and
+IEEE 1547-2018.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from sunspec2.modbus.modbus import ModbusClientException
@@ -59,7 +60,11 @@ class SunSpecBattery:
             raise BatteryError("the battery's dead-man is not armed on this connection: arm it before a set-point")
         self._commanded = True
         watts = self._sign * power_kw * W_PER_KW
-        await self._call(lambda device: _set(device, watts))
+        try:
+            await self._call(lambda device: _set(device, watts))
+        except BatteryError:
+            self._armed = False
+            raise
 
     async def release(self) -> None:
         """WSetEna off, once. Raises BatteryError."""
@@ -103,9 +108,8 @@ def _arm(device: Any) -> None:
         with contextlib.suppress(ModbusClientException):
             point.write()
     control.read()
-    for name, value in _DEAD_MAN.items():
-        if (shown := control.points[name].cvalue) != value:
-            raise BatteryUnsafeError(f"the battery was given {name} {value} but shows {shown}: it is not used")
+    if wrong := _not_as(control, _DEAD_MAN):
+        raise BatteryUnsafeError(f"the battery took no dead-man, {wrong}: it is not used")
 
 
 def _set(device: Any, watts: float) -> None:
@@ -115,6 +119,24 @@ def _set(device: Any, watts: float) -> None:
     control.WSetMod.value = _WATTS_MODE
     control.WSet.cvalue = watts
     control.write()
+    control.read()
+    wrong = _not_as(control, {**_DEAD_MAN, "WSetEna": _ON})
+    if not wrong and control.WSetRvrtRem.cvalue == 0:
+        wrong = "it shows WSetRvrtRem 0 though its timer should run"
+    if wrong:
+        _disable(device)
+        raise BatteryError(
+            f"the battery is not behind its dead-man, {wrong}: the set-point is taken back, it is armed anew"
+        )
+
+
+def _not_as(control: Any, wanted: Mapping[str, int]) -> str:
+    """What it shows instead; empty when it shows all of it."""
+    return ", ".join(
+        f"it shows {name} {shown} for {value}"
+        for name, value in wanted.items()
+        if (shown := control.points[name].cvalue) != value
+    )
 
 
 def _disable(device: Any) -> None:

@@ -212,6 +212,45 @@ async def test_a_restarted_battery_is_noticed_and_armed_again() -> None:
             assert let(restarted, REVERT_AFTER_S) == 0.0
 
 
+async def test_a_battery_restarted_behind_a_gateway_that_kept_the_connection_is_armed_again() -> None:
+    plant = simulated(power_kw=20.0)
+    async with served(plant) as battery:
+        await battery.arm()
+        await battery.set_power(5.0)
+        for name in (*REVERSION, "WSetEna", "WSet"):
+            plant.registers.put(CONTROL, name, 0)
+        with pytest.raises(BatteryError, match="WSetRvrtTms 0.*taken back"):
+            await battery.set_power(5.0)
+        assert control(plant, "WSetEna") == {"WSetEna": 0}
+        with pytest.raises(BatteryError, match="not armed"):
+            await battery.set_power(5.0)
+        await battery.arm()
+        await battery.set_power(5.0)
+        assert let(plant, REVERT_AFTER_S + 1) == 0.0
+
+
+@pytest.mark.parametrize(("name", "value"), [("WSetEna", 0), ("WSetRvrtRem", 0), ("WSetRvrtTms", 600)])
+async def test_a_set_point_without_its_dead_man_running_is_taken_back(name: str, value: int) -> None:
+    registers = control_only()
+    registers.put(CONTROL, "WSetRvrtRem", REVERT_AFTER_S)
+
+    def spoil(points: set[tuple[int, str]]) -> None:
+        if (CONTROL, "WSet") in points:
+            registers.put(CONTROL, name, value)
+
+    async with ModbusDevice(registers, spoil) as server, client(server.port) as battery:
+        await battery.arm()
+        with pytest.raises(BatteryError, match=f"{name} {value}.*taken back"):
+            await battery.set_power(1.0)
+    assert registers.get(CONTROL, "WSetEna") == 0
+
+
+async def test_a_battery_that_does_not_show_the_time_left_is_used() -> None:
+    async with ModbusDevice(control_only(), nothing) as server, client(server.port) as battery:
+        await battery.arm()
+        await battery.set_power(1.0)
+
+
 async def test_a_closed_port_is_one_clear_line() -> None:
     port = closed_port()
     async with client(port) as battery:

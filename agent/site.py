@@ -23,7 +23,7 @@ from agent.journal import AgentJournal
 from agent.meter.device import Meter
 from agent.node import Lease, NodePort
 from agent.spool import Spool
-from grid.clock import AnchoredClock, sleep_until
+from grid.clock import AnchoredClock
 from grid.intervals import floor_to
 from grid.messages import METER_STREAM, AuditHead, BudgetAck, Capability, Live, SiteBudget
 
@@ -54,11 +54,14 @@ class Seen:
     node_alarms: tuple[str, ...] = ()
     failing: dict[str, str] = field(default_factory=dict)
     """By device: why it does not answer."""
+    clock_alarms: tuple[str, ...] = ()
+    """How far off the clock was when the aggregator last set it."""
 
     @property
     def alarms(self) -> tuple[str, ...]:
         """Everything a person should look at."""
-        return (*self.failing.values(), *self.node_alarms, *(self.actions.alarms if self.actions else ()))
+        in_force = self.actions.alarms if self.actions else ()
+        return (*self.failing.values(), *self.clock_alarms, *self.node_alarms, *in_force)
 
 
 class SiteAgent:
@@ -86,6 +89,9 @@ class SiteAgent:
         self.capped = True
         """Until the first tick found otherwise: a process before this one may have left caps in force."""
         self._last_covered: datetime | None = None
+        self._stamped_from: int | None = None
+        """The first row stamped since the clock was last set."""
+        self._clock_steps = 0
         self.seen = Seen()
 
     # --- the uplink's host ------------------------------------------------------------------------------------
@@ -109,6 +115,24 @@ class SiteAgent:
     def audit_head(self) -> AuditHead | None:
         return self._journal.newest_head()
 
+    def clock_set(self, behind: timedelta) -> None:
+        """What was stamped since the clock was last set moves with it, in whole seconds."""
+        step = timedelta(seconds=round(behind.total_seconds() / TICK_S) * TICK_S)
+        stamped_from, self._stamped_from = self._stamped_from, None
+        self.seen.clock_alarms = ()
+        if not step:
+            return
+        self._clock_steps += 1
+        self._loop.clock_stepped(step)
+        if self._last_covered is not None:
+            self._last_covered += step
+        if stamped_from is not None:
+            self._spool.restamp(METER_STREAM, from_seq=stamped_from, by=step)
+        way = "behind" if step > timedelta() else "ahead of"
+        alarm = f"this machine's clock was {abs(step.total_seconds()):.0f} s {way} the aggregator's: check its NTP"
+        self.seen.clock_alarms = (alarm,)
+        _log.warning("clock set, what it stamped is stamped anew", site_id=self.site_id, why=alarm)
+
     # --- the tick ---------------------------------------------------------------------------------------------
 
     async def run(self, *, link_lost: Callable[[], bool], ticked: Callable[[], None]) -> None:
@@ -123,19 +147,26 @@ class SiteAgent:
     async def _tick_for_ever(self, link_lost: Callable[[], bool], ticked: Callable[[], None]) -> None:
         while True:
             boundary = floor_to(self._clock.now() - timedelta(seconds=AFTER_BOUNDARY_S), TICK_S)
-            await sleep_until(self._clock, boundary + timedelta(seconds=TICK_S + AFTER_BOUNDARY_S))
+            due = boundary + timedelta(seconds=TICK_S + AFTER_BOUNDARY_S)
+            # More than a tick is left only where the clock was set back meanwhile, and control does not wait for that.
+            while 0 < (left_s := (due - self._clock.now()).total_seconds()) <= TICK_S:
+                await self._clock.sleep(left_s)
             await self.tick(link_lost=link_lost())
             ticked()
 
     async def tick(self, *, link_lost: bool) -> None:
-        """One second: read everything, keep the row, step the law, act."""
-        now = self._clock.now()
+        """One second: read everything, step the law, act, keep the row; one in which the clock is set is missing."""
+        steps = self._clock_steps
         readings = await self._read()
+        if self._clock_steps != steps:
+            return
+        now = self._clock.now()
         budget = self._journal.budget()
         actions = self._loop.step(readings, budget, now, link_lost=link_lost)
         await self._apply_caps(actions, budget, now)
         await self._apply_battery(actions)
-        self._keep(readings, budget, now, actions)
+        if self._clock_steps == steps:
+            self._keep(readings, budget, now, actions)
 
     async def _read(self) -> Readings:
         node = self._devices.node
@@ -214,8 +245,9 @@ class SiteAgent:
             "limit_kw": interval.limit_at(at) if interval else None,
         }
         if meter is not None and (self._last_covered is None or at > self._last_covered):
-            self._spool.append(METER_STREAM, at, row, quality=actions.quality)
+            seq = self._spool.append(METER_STREAM, at, row, quality=actions.quality)
             self._last_covered = at
+            self._stamped_from = seq if self._stamped_from is None else self._stamped_from
         self.seen.at, self.seen.row, self.seen.actions = at, row, actions
 
     async def _give_back(self) -> None:

@@ -73,6 +73,13 @@ class Spool:
                 tx.execute("UPDATE stream SET evicted = evicted + ? WHERE stream = ?", (gone, stream))
         return int(seq)
 
+    def restamp(self, stream: str, *, from_seq: int, by: timedelta) -> None:
+        """Rows from ``from_seq`` on were stamped by a clock that was ``by`` behind."""
+        with transaction(self._connection) as tx:
+            tx.execute(
+                "UPDATE row SET at_us = at_us + ? WHERE stream = ? AND seq >= ?", (by // MICROSECOND, stream, from_seq)
+            )
+
     def frame(self, stream: str, *, after: int, dt_s: float) -> TelemetryFrame | None:
         """The oldest rows beyond seq ``after`` that are ``dt_s`` apart, as one frame; None when there are none."""
         rows = self._connection.execute(

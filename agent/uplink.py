@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 import aiohttp
@@ -66,6 +67,9 @@ class UplinkHost(Protocol):
 
     def audit_head(self) -> AuditHead | None:
         """The newest signed head of the site's own audit chain."""
+
+    def clock_set(self, behind: timedelta) -> None:
+        """The grid clock, which was ``behind`` the aggregator's, has been set to it; no row is on its way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +144,7 @@ class Uplink:
             welcome = await self._hello(socket)
             behind = self._grid_clock.anchor(welcome.server_time)
             sent = self._spool.resume(METER_STREAM, welcome.high_water)
+            self._host.clock_set(behind)
             self.state = LinkState(connected=True, why=None, since_s=self._clock.monotonic())
             _log.info("uplink open", site_id=self._site_id, clock_behind_s=round(behind.total_seconds(), 3))
             async with asyncio.TaskGroup() as group:

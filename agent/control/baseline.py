@@ -33,6 +33,10 @@ class BaselineForecast:
             self._samples.popleft()
         self._samples.append((second, uncurtailed_kw))
 
+    def clock_stepped(self, by: timedelta) -> None:
+        """The clock was set: the samples stay as old as they are."""
+        self._samples = deque(((second + by, kw) for second, kw in self._samples), maxlen=WINDOW_S)
+
     @property
     def kw(self) -> float | None:
         """The forecast, or None before ENOUGH_S seconds were seen."""

@@ -85,6 +85,12 @@ class MeterWatch:
             reason=self._reason,
         )
 
+    def clock_stepped(self, by: timedelta) -> None:
+        """The clock was set: doubt and agreement have lasted as long as before."""
+        self._last_seen = self._last_seen and self._last_seen + by
+        self._doubted_since = self._doubted_since and self._doubted_since + by
+        self._agreed_since = self._agreed_since and self._agreed_since + by
+
     def _complaint(self, site_kw: float | None, expected_kw: float | None, now: datetime) -> str:
         if site_kw is None:
             self._last_seen = self._last_seen or now

@@ -103,6 +103,16 @@ class ControlLoop:
         self._free_s = 0
         self._written = {class_id: _Written(cap_w, now) for class_id, cap_w in caps_w.items()}
 
+    def clock_stepped(self, by: timedelta) -> None:
+        """The clock that ``now`` is read from was set: what was seen stays as long ago as it was."""
+        self._watch.clock_stepped(by)
+        self._baseline.clock_stepped(by)
+        self._schedule.clock_stepped(by)
+        for written in self._written.values():
+            written.at += by
+        if self._battery_seen is not None:
+            self._battery_seen = (self._battery_seen[0] + by, self._battery_seen[1])
+
     def step(self, readings: Readings, budget: SiteBudget | None, now: datetime, *, link_lost: bool) -> Actions:
         """One second. ``readings.meter`` is None when the meter gave no new value."""
         battery_kw = self._mean_battery_kw(readings.battery, now)

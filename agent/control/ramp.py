@@ -8,7 +8,7 @@ process was restarted, takes it up where it is. A budget is not executed from it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from agent.control.readings import Mode
@@ -74,6 +74,13 @@ class TargetSchedule:
         if self.mode is Mode.RELEASE and (self._release is None or now >= self._release.period.end):
             self.mode, self._since, self._release, self.reference_kw = Mode.IDLE, None, None, None
         return self.mode
+
+    def clock_stepped(self, by: timedelta) -> None:
+        """The clock was set: a release goes on from where it is."""
+        self._since = self._since and self._since + by
+        if self._release is not None:
+            period = Interval(start=self._release.period.start + by, end=self._release.period.end + by)
+            self._release = replace(self._release, period=period)
 
     def limit_at(self, moment: datetime) -> float | None:
         """The ceiling at ``moment``, near now; None when there is none. Unit: kW."""

@@ -19,7 +19,7 @@ from agent.node import ApplyResult, Lease, LocalNode, NodePort
 from agent.site import AFTER_BOUNDARY_S, Devices, SiteAgent
 from agent.spool import Spool
 from agent.workloads.jobs import FlexTier, Job, Workloads
-from grid.clock import AnchoredClock, VirtualClock
+from grid.clock import AnchoredClock, Clock, VirtualClock
 from grid.intervals import Interval, floor_to
 from grid.messages import METER_COLUMNS, METER_STREAM, BudgetInterval, SiteBudget, TelemetryFrame
 from tests.agent.gpus import FakeGpu, FakeGpus
@@ -32,21 +32,26 @@ SITE_KW, GPU_KW = 20.0, 10.0
 class FakeMeter:
     """Gives the second before now, except while it is silent."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.silent = self.frozen = self.stuck = False
         self.closed = False
+        self._freed = asyncio.Event()
         self._reads = 0
 
     async def read(self) -> MeterReading:
+        end = floor_to(self._clock.now(), 1)
         if self.stuck:
-            await asyncio.Event().wait()
+            await self._freed.wait()
         if self.silent:
             raise MeterError("meter silent: check it")
         self._reads += not self.frozen
-        end = floor_to(self._clock.now(), 1)
         covers = Interval(start=end - timedelta(seconds=1), end=end)
         return MeterReading(site_kw=SITE_KW + 0.01 * (self._reads % 2), covers=covers)
+
+    def let_go(self) -> None:
+        self.stuck = False
+        self._freed.set()
 
     async def close(self) -> None:
         self.closed = True
@@ -114,9 +119,9 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.clock = VirtualClock(START)
-        self.meter, self.battery, self.node = FakeMeter(self.clock), FakeBattery(), FakeNode()
-        self.spool = Spool.open(folder / "spool.sqlite", "a")
         self.grid_clock = AnchoredClock(self.clock)
+        self.meter, self.battery, self.node = FakeMeter(self.grid_clock), FakeBattery(), FakeNode()
+        self.spool = Spool.open(folder / "spool.sqlite", "a")
         self.journal = AgentJournal.open(
             folder / "journal.sqlite", site_id="a", key=Ed25519PrivateKey.generate(), clock=self.grid_clock
         )
@@ -189,6 +194,54 @@ async def test_seconds_the_meter_did_not_give_are_missing(bench: Bench) -> None:
     first, second = bench.frames()
     assert (first.rows, second.rows) == (2, 2)
     assert second.t0 - first.t0 == timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("behind_s", [120.0, -120.0, 0.6])
+async def test_a_clock_that_is_set_takes_its_rows_with_it_and_stops_neither_control_nor_telemetry(
+    bench: Bench, behind_s: float
+) -> None:
+    behind = timedelta(seconds=behind_s)
+    await bench.clock.advance(15.5)
+    bench.grid_clock.anchor(bench.grid_clock.now() + behind)
+    bench.agent.clock_set(behind)
+    assert len(bench.agent.seen.alarms) == 1
+    assert "check its NTP" in bench.agent.seen.alarms[0]
+    await bench.clock.advance(15)
+    frames = bench.frames()
+    rows = [frame.time_of(row) for frame in frames for row in range(frame.rows)]
+    assert len(rows) in (29, 30, 31)
+    assert rows == sorted(set(rows))
+    assert rows[-1] - rows[0] <= timedelta(seconds=31)
+    assert timedelta(seconds=1) <= bench.grid_clock.now() - rows[-1] < timedelta(seconds=2.5)
+    assert bench.agent.seen.actions is not None
+    assert bench.agent.seen.actions.baseline_kw is not None
+    bench.agent.clock_set(timedelta(milliseconds=20))
+    assert not bench.agent.seen.alarms
+
+
+async def test_rows_stamped_before_the_clock_was_last_set_are_left_as_they_are(bench: Bench) -> None:
+    await bench.clock.advance(5)
+    bench.agent.clock_set(timedelta())
+    first, *_ = bench.frames()
+    bench.grid_clock.anchor(bench.grid_clock.now() + timedelta(seconds=60))
+    bench.agent.clock_set(timedelta(seconds=60))
+    assert bench.frames() == [first]
+
+
+async def test_a_second_in_which_the_clock_is_set_is_missing(bench: Bench) -> None:
+    await bench.clock.advance(15)
+    rows = sum(frame.rows for frame in bench.frames())
+    bench.meter.stuck = True
+    await bench.clock.advance(1)
+    bench.grid_clock.anchor(bench.grid_clock.now() - timedelta(seconds=120))
+    bench.agent.clock_set(timedelta(seconds=-120))
+    bench.meter.let_go()
+    await bench.clock.advance(3)
+    frames = bench.frames()
+    assert sum(frame.rows for frame in frames) in (rows + 2, rows + 3)
+    assert max(frame.time_of(frame.rows - 1) for frame in frames) < bench.grid_clock.now()
+    assert bench.agent.seen.actions is not None
+    assert bench.agent.seen.actions.baseline_kw is not None
 
 
 async def test_what_a_doubted_meter_says_is_kept_as_questionable(bench: Bench) -> None:

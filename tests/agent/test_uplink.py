@@ -51,6 +51,7 @@ class Host:
 
     def __init__(self) -> None:
         self.taken: SiteBudget | None = None
+        self.behind: timedelta | None = None
 
     def take_budget(self, budget: SiteBudget) -> BudgetAck:
         self.taken = budget
@@ -67,6 +68,9 @@ class Host:
 
     def audit_head(self) -> AuditHead | None:
         return None
+
+    def clock_set(self, behind: timedelta) -> None:
+        self.behind = behind
 
 
 class Server:
@@ -197,6 +201,8 @@ async def test_the_aggregators_time_is_taken_and_capability_and_live_follow_hell
         assert (await expect(socket, Live)).values == {"site_kw": 9.0}
         assert (await expect(socket, Capability)).baseline_kw == 9.0
         assert timedelta(minutes=59) < bench.grid_clock.now() - CLOCK.now() < timedelta(minutes=61)
+        assert bench.host.behind is not None
+        assert timedelta(minutes=59) < bench.host.behind < timedelta(minutes=61)
         await bench.server.hang_up(socket)
 
     await while_linked(bench.uplink(), body)

@@ -25,6 +25,7 @@ class Host:
 
     def __init__(self) -> None:
         self.taken: SiteBudget | None = None
+        self.behind: timedelta | None = None
 
     def take_budget(self, budget: SiteBudget) -> BudgetAck:
         self.taken = budget
@@ -41,6 +42,9 @@ class Host:
 
     def audit_head(self) -> AuditHead | None:
         return None
+
+    def clock_set(self, behind: timedelta) -> None:
+        self.behind = behind
 
 
 class Site:

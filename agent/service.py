@@ -142,6 +142,7 @@ def _uplink(
         url=settings.uplink.url,
         identity=settings.uplink.identity,
         software=f"negawatt {version('negawatt')}",
+        simulated=settings.node.simulated,  # NvmlGpus.open holds it against the driver's name
         host=agent,
         spool=spool,
         clock=clock,

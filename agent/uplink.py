@@ -93,6 +93,7 @@ class Uplink:
         url: str,
         identity: Identity,
         software: str,
+        simulated: bool,
         host: UplinkHost,
         spool: Spool,
         clock: Clock,
@@ -103,6 +104,7 @@ class Uplink:
         self._url = url
         self._identity = identity
         self._software = software
+        self._simulated = simulated
         self._host = host
         self._spool = spool
         self._clock = clock
@@ -164,6 +166,7 @@ class Uplink:
             software=self._software,
             sent_at=self._clock.now(),
             budget_revision=self._host.budget_revision(),
+            simulated=self._simulated,
         )
         await socket.send_str(encode(hello))
         async with self._clock.timeout(ANSWER_WITHIN_S):

@@ -88,6 +88,8 @@ class _Site:
     site_id: str
     name: str
     connected: bool = False
+    simulated: bool | None = None
+    """By its own word at the last hello; None while it has given none."""
     last_seen: datetime | None = None
     live: Live | None = None
     live_at: datetime | None = None
@@ -132,6 +134,7 @@ class _Site:
             "site_id": self.site_id,
             "name": self.name,
             "link": self.link(),
+            "simulated": self.simulated,
             "last_seen": _iso(self.last_seen),
             "stale": self.stale(now),
             **{name: self.value(name, now) for name in ("site_kw", "battery_kw", "gpu_kw", "soc_pct")},
@@ -156,10 +159,12 @@ class NowBoard:
         self._settlements: dict[tuple[int, int], Mapping[str, Any]] = {}
         self._listeners: set[asyncio.Event] = set()
 
-    def link(self, site_id: str, *, connected: bool) -> None:
-        """The site's uplink opened or closed."""
+    def link(self, site_id: str, *, connected: bool, simulated: bool | None = None) -> None:
+        """The site's uplink opened, the site saying whether it is simulated, or closed."""
         site = self._sites[site_id]
         site.connected = connected
+        if connected:
+            site.simulated = simulated
         site.last_seen = self._clock.now()
         self._changed()
 

@@ -161,6 +161,8 @@ class Hello(Message):
     sent_at: AwareDatetime
     budget_revision: int = 0
     """The revision in the agent's journal; 0 for none."""
+    simulated: bool | None = None
+    """Whether the site's GPUs are the simulator's, by the driver's own name; None where the agent does not say."""
 
 
 class Welcome(Message):

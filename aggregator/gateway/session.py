@@ -110,7 +110,7 @@ class SiteSession:
             newest = await newest_budget(connection, self.site_id)
         if hello.budget_revision > (newest.budget.revision if newest else 0):
             await self._keep_revision_floor(hello.budget_revision)
-        self._board.link(self.site_id, connected=True)
+        self._board.link(self.site_id, connected=True, simulated=hello.simulated)
         _log.info("site connected", site_id=self.site_id, software=hello.software, protocol=protocol)
         await self._send(Welcome(protocol=protocol, server_time=self._clock.now(), high_water=known))
         return True

@@ -51,9 +51,14 @@ _log = structlog.get_logger()
 
 
 def summary_of(statement: str) -> dict[str, Any]:
-    """The figures a person looks at first."""
+    """The figures a person looks at first, and whether the rules behind them are verified."""
     figures = json.loads(statement)
-    return {name: figures[name] for name in SUMMARY}
+    programme = figures["programme"]
+    return {
+        **{name: figures[name] for name in SUMMARY},
+        "programme_id": programme["programme_id"],
+        "programme_verified": programme["verified"],
+    }
 
 
 class SettlementService:
@@ -112,7 +117,6 @@ class SettlementService:
                     **figures,
                     "inputs_sha256": hashlib.sha256(run.inputs.encode()).hexdigest(),
                     "statement_sha256": hashlib.sha256(run.statement.encode()).hexdigest(),
-                    "programme_verified": commitment.programme.verified,
                 },
             )
         self._board.settlement(figures)

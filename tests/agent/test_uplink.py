@@ -142,7 +142,7 @@ class Bench:
     def uplink(self, identity: Identity | None = None, *, clock: Clock = CLOCK, port: int | None = None) -> Uplink:
         return Uplink(
             site_id="a", url=f"https://127.0.0.1:{port or self.server.port}/uplink", identity=identity or self.site,
-            software="test", host=self.host, spool=self.spool, clock=clock, grid_clock=self.grid_clock,
+            software="test", simulated=True, host=self.host, spool=self.spool, clock=clock, grid_clock=self.grid_clock,
             jitter=lambda: 0.0,
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ import { kwh, percent, usd } from "./format.js";
 export function renderSettlement(statements) {
   const root = part("settlement");
   const latest = statements.at(-1);
-  for (const name of ["figures", "which", "missing"]) show(field(root, name), latest !== undefined);
+  for (const name of ["figures", "which", "missing", "rules"]) show(field(root, name), latest !== undefined);
   show(field(root, "none"), latest === undefined);
   if (latest === undefined) return;
   // Exact decimals arrive as text; what is shown of them survives the conversion to a double.
@@ -16,6 +16,12 @@ export function renderSettlement(statements) {
   writeFigure(field(root, "performance"), percent(Number(latest.performance_ratio) * 100));
   write(field(root, "which"), `Event ${latest.event_id} · ${latest.enrolment_id} · version ${latest.version}, ${latest.status}`);
   writeMissing(field(root, "missing"), latest.missing_intervals);
+  writeRules(field(root, "rules"), latest);
+}
+
+function writeRules(element, { programme_id: programme, programme_verified: verified }) {
+  if (verified) writeStatus(element, "ok", `The rules of programme ${programme} are verified`);
+  else writeStatus(element, "warn", `Unverified: nobody has checked the rules of programme ${programme} against their source`);
 }
 
 function writeMissing(element, count) {

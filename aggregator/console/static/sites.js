@@ -15,6 +15,7 @@ export class SitesView {
 
   render(board, state, now) {
     show(field(document, "no-sites"), board.sites.length === 0);
+    renderSimulation(field(document, "simulation"), board.sites);
     for (const site of board.sites) {
       const card = this.#card(site);
       renderSite(card, site, now);
@@ -45,6 +46,7 @@ function renderSite(card, site, now) {
   writeFigure(field(card, "limit_kw"), limit(site));
   renderMargin(field(card, "margin"), site);
   write(field(card, "name"), site.name);
+  show(field(card, "simulated"), site.simulated === true);
   const facts = {
     reduction: reduction(site),
     deliverable_kw: kw(site.deliverable_kw),
@@ -54,6 +56,14 @@ function renderSite(card, site, now) {
     budget: budget(site),
   };
   for (const [name, text] of Object.entries(facts)) writeFigure(field(card, name), text);
+}
+
+// What a simulator says must not be taken for a site's, nor the money that follows from it for earned.
+function renderSimulation(element, sites) {
+  const count = sites.filter((site) => site.simulated === true).length;
+  show(element, count > 0);
+  if (count === sites.length) write(element, "Every site is simulated. No figure here, payment included, comes from a real one.");
+  else write(element, `${count} of ${sites.length} sites ${count === 1 ? "is" : "are"} simulated. No sum with ${count === 1 ? "its" : "their"} part in it, payment included, is real.`);
 }
 
 function renderLink(element, site, now) {

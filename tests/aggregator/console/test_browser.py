@@ -77,6 +77,7 @@ async def test_an_event_in_its_hold(console: Console, tab: Page) -> None:
 
 async def test_the_latest_statement(console: Console, tab: Page) -> None:
     statement = {"commitment_id": "c-1", "enrolment_id": "portfolio", "event_id": "evt-1", "status": "preliminary"}
+    statement |= {"programme_id": "demo-dispatch", "programme_verified": False}
     figures = {"committed_kwh": "1.000", "delivered_kwh": "0.950", "performance_ratio": "0.950000"}
     for version, payment in ((1, "0.10"), (2, "1234.50")):
         row = {**statement, **figures, "version": version, "payment_usd": payment, "missing_intervals": 2}
@@ -87,6 +88,24 @@ async def test_the_latest_statement(console: Console, tab: Page) -> None:
     assert await text(tab, "settlement", "performance") == "95.0 %"
     assert await text(tab, "settlement", "missing") == "2 site intervals missing: nothing is counted for them"
     assert await text(tab, "settlement", "which") == "Event evt-1 · portfolio · version 2, preliminary"
+    unverified = "Unverified: nobody has checked the rules of programme demo-dispatch against their source"
+    assert await text(tab, "settlement", "rules") == unverified
+    console.board.settlement({**row, "version": 3, "programme_verified": True})
+    await push(console, tab)
+    assert await text(tab, "settlement", "rules") == "The rules of programme demo-dispatch are verified"
+
+
+async def test_simulated_sites_are_called_so(console: Console, tab: Page) -> None:
+    assert not await tab.is_visible("[data-field='simulation']")
+    console.board.link("north", connected=True, simulated=True)
+    console.board.link("south", connected=True, simulated=False)
+    await push(console, tab)
+    assert "1 of 2 sites is simulated" in await tab.inner_text("[data-field='simulation']")
+    assert await tab.is_visible("[data-site='north'] [data-field='simulated']")
+    assert not await tab.is_visible("[data-site='south'] [data-field='simulated']")
+    console.board.link("south", connected=True, simulated=True)
+    await push(console, tab)
+    assert "Every site is simulated" in await tab.inner_text("[data-field='simulation']")
 
 
 async def test_what_is_not_known_is_called_unknown(console: Console, tab: Page) -> None:

@@ -69,6 +69,7 @@ class Site:
             url=f"wss://127.0.0.1:{self._bench.gateway.port}/uplink",
             identity=self._pki.sites["a"],
             software="test",
+            simulated=True,
             host=self.host,
             spool=self.spool,
             clock=CLOCK,
@@ -93,6 +94,22 @@ async def _stored(bench: Bench) -> list[float | None]:
     async with bench.store.reading() as connection:
         rows = await meter_rows(connection, ["a"], Interval.lasting(NOW, 3600))
     return [row.site_kw for row in rows["a"]]
+
+
+async def test_a_site_says_that_it_is_simulated_and_is_shown_as_such_also_after_it_left(
+    bench: Bench, pki: Pki, tmp_path: Path
+) -> None:
+    site = Site(bench, pki, tmp_path)
+    assert bench.board.snapshot()["sites"][0]["simulated"] is None
+    site.measure(1)
+    async with site.linked():
+        await site.emptied()
+        assert bench.board.snapshot()["sites"][0]["simulated"] is True
+    async with CLOCK.timeout(10):
+        while bench.board.snapshot()["sites"][0]["link"] == "up":
+            await CLOCK.sleep(0.02)
+    assert bench.board.snapshot()["sites"][0]["simulated"] is True
+    site.spool.close()
 
 
 async def test_rows_spooled_while_the_aggregator_was_away_arrive_once_and_a_budget_is_acknowledged(

@@ -87,7 +87,12 @@ async def test_settled_once_all_rows_to_the_end_of_the_release_are_there(desk: D
     (commitment,) = await desk.commitments()
     assert commitment.state is State.SETTLED
     assert (await desk.actions())[-1] == "settlement.computed"
-    assert [s["payment_usd"] for s in desk.board.snapshot()["settlements"]] == ["0.56"]
+    (shown,) = desk.board.snapshot()["settlements"]
+    assert (shown["payment_usd"], shown["programme_id"], shown["programme_verified"]) == (
+        "0.56",
+        "demo-dispatch",
+        False,
+    )
     async with running(desk):
         await _advance(desk, release_end + timedelta(seconds=20))
     assert len(await _runs(desk)) == 1

@@ -24,6 +24,7 @@ from agent.meter.device import Meter
 from agent.node import Lease, NodePort
 from agent.spool import Spool
 from grid.clock import AnchoredClock
+from grid.errors import JournalError
 from grid.intervals import floor_to
 from grid.messages import METER_STREAM, AuditHead, BudgetAck, Capability, Live, SiteBudget
 
@@ -53,7 +54,7 @@ class Seen:
     actions: Actions | None = None
     node_alarms: tuple[str, ...] = ()
     failing: dict[str, str] = field(default_factory=dict)
-    """By device: why it does not answer."""
+    """By device or durable file: why it does not work."""
     clock_alarms: tuple[str, ...] = ()
     """How far off the clock was when the aggregator last set it."""
 
@@ -97,8 +98,15 @@ class SiteAgent:
     # --- the uplink's host ------------------------------------------------------------------------------------
 
     def take_budget(self, budget: SiteBudget) -> BudgetAck:
-        """Journal a budget, or refuse it with a reason."""
-        return self._journal.take_budget(budget, self._clock.now())
+        """Journal a budget, or refuse it with a reason; the disk's refusal is one."""
+        now = self._clock.now()
+        try:
+            ack = self._journal.take_budget(budget, now)
+        except JournalError as error:
+            self._failing("journal", str(error))
+            return BudgetAck(site_id=self.site_id, revision=budget.revision, accepted=False, reason=str(error), at=now)
+        self._failing("journal", None)
+        return ack
 
     def budget_revision(self) -> int:
         budget = self._journal.budget()
@@ -127,11 +135,17 @@ class SiteAgent:
         if self._last_covered is not None:
             self._last_covered += step
         if stamped_from is not None:
-            self._spool.restamp(METER_STREAM, from_seq=stamped_from, by=step)
+            self._restamp(stamped_from, step)
         way = "behind" if step > timedelta() else "ahead of"
         alarm = f"this machine's clock was {abs(step.total_seconds()):.0f} s {way} the aggregator's: check its NTP"
         self.seen.clock_alarms = (alarm,)
         _log.warning("clock set, what it stamped is stamped anew", site_id=self.site_id, why=alarm)
+
+    def _restamp(self, from_seq: int, by: timedelta) -> None:
+        try:
+            self._spool.restamp(METER_STREAM, from_seq=from_seq, by=by)
+        except JournalError as error:
+            self._failing("spool", f"rows keep the stamps of a wrong clock: {error}")
 
     # --- the tick ---------------------------------------------------------------------------------------------
 
@@ -245,10 +259,19 @@ class SiteAgent:
             "limit_kw": interval.limit_at(at) if interval else None,
         }
         if meter is not None and (self._last_covered is None or at > self._last_covered):
-            seq = self._spool.append(METER_STREAM, at, row, quality=actions.quality)
-            self._last_covered = at
-            self._stamped_from = seq if self._stamped_from is None else self._stamped_from
+            self._spool_row(at, row, actions)
         self.seen.at, self.seen.row, self.seen.actions = at, row, actions
+
+    def _spool_row(self, at: datetime, row: Mapping[str, float | None], actions: Actions) -> None:
+        """A row that the disk does not take is missing: control goes on without it."""
+        try:
+            seq = self._spool.append(METER_STREAM, at, row, quality=actions.quality)
+        except JournalError as error:
+            self._failing("spool", str(error))
+            return
+        self._failing("spool", None)
+        self._last_covered = at
+        self._stamped_from = seq if self._stamped_from is None else self._stamped_from
 
     async def _give_back(self) -> None:
         """A clean stop leaves nothing of ours in force."""
@@ -270,12 +293,12 @@ class SiteAgent:
         except BatteryError as error:
             _log.warning("battery not released, its dead-man will", site_id=self.site_id, why=str(error))
 
-    def _failing(self, device: str, why: str | None) -> None:
-        if why == self.seen.failing.get(device):
+    def _failing(self, part: str, why: str | None) -> None:
+        if why == self.seen.failing.get(part):
             return
         if why is None:
-            del self.seen.failing[device]
-            _log.info("device answers again", site_id=self.site_id, device=device)
+            del self.seen.failing[part]
+            _log.info("works again", site_id=self.site_id, part=part)
         else:
-            self.seen.failing[device] = why
-            _log.warning("device does not answer", site_id=self.site_id, device=device, why=why)
+            self.seen.failing[part] = why
+            _log.warning("does not work", site_id=self.site_id, part=part, why=why)

@@ -15,6 +15,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import structlog
+
+from grid.errors import JournalError
 from grid.intervals import EPOCH, utc
 from grid.journal import open_journal, transaction
 from grid.messages import HighWater, TelemetryFrame
@@ -23,6 +26,8 @@ MAX_ROWS = 1_209_600
 """Two weeks of one-second rows."""
 FRAME_ROWS = 120
 MICROSECOND = timedelta(microseconds=1)
+
+_log = structlog.get_logger()
 
 _MIGRATIONS = (
     """
@@ -104,8 +109,12 @@ class Spool:
 
     def acknowledge(self, stream: str, seq: int) -> None:
         """The server has committed everything up to and including ``seq``: forget it."""
-        with transaction(self._connection) as tx:
-            tx.execute("DELETE FROM row WHERE stream = ? AND seq <= ?", (stream, seq))
+        try:
+            with transaction(self._connection) as tx:
+                tx.execute("DELETE FROM row WHERE stream = ? AND seq <= ?", (stream, seq))
+        except JournalError as error:
+            # Every later acknowledgement, and the next connection's high-water mark, covers these rows too.
+            _log.warning("acknowledged rows stay for now", site_id=self._site_id, why=str(error))
 
     def resume(self, stream: str, marks: Sequence[HighWater]) -> int:
         """Take what the server said at connect; returns the seq after which to send (-1: from the start)."""

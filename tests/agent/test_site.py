@@ -22,6 +22,7 @@ from agent.workloads.jobs import FlexTier, Job, Workloads
 from grid.clock import AnchoredClock, Clock, VirtualClock
 from grid.intervals import Interval, floor_to
 from grid.messages import METER_COLUMNS, METER_STREAM, BudgetInterval, SiteBudget, TelemetryFrame
+from tests.agent.disks import read_only
 from tests.agent.gpus import FakeGpu, FakeGpus
 
 START = datetime(2026, 7, 1, 12, 0, 0, 500_000, tzinfo=UTC)
@@ -325,6 +326,25 @@ async def test_limits_are_given_back_when_the_lease_ends_while_the_loop_is_stuck
     node.close()
     made.spool.close()
     made.journal.close()
+
+
+async def test_a_full_disk_stops_telemetry_and_not_control(bench: Bench) -> None:
+    budget = bench.budget(SITE_KW * 0.9)
+    bench.agent.take_budget(budget)
+    await bench.clock.advance(3)
+    with read_only(bench.spool, bench.journal):
+        told = len(bench.battery.told)
+        await bench.clock.advance(3)
+        assert bench.battery.told[told:] == ["set"] * 3
+        assert any("spool.sqlite takes no change" in alarm for alarm in bench.agent.seen.alarms)
+        ack = bench.agent.take_budget(budget.model_copy(update={"revision": 2}))
+        assert not ack.accepted
+        assert "journal.sqlite takes no change" in ack.reason
+        assert bench.agent.budget_revision() == 1
+    await bench.clock.advance(2)
+    assert bench.agent.take_budget(budget.model_copy(update={"revision": 2})).accepted
+    assert bench.agent.seen.failing == {}
+    assert [frame.rows for frame in bench.frames()] == [3, 2]
 
 
 async def test_a_battery_without_a_dead_man_is_not_used(bench: Bench) -> None:

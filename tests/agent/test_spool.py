@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent.spool import Spool
 from grid.messages import METER_STREAM, HighWater
+from tests.agent.disks import read_only
 
 START = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -63,6 +64,17 @@ def test_a_full_spool_drops_its_oldest_rows_and_says_how_many(tmp_path: Path) ->
     frame = spool.frame(METER_STREAM, after=-1, dt_s=1)
     assert frame is not None
     assert frame.seq == 2
+    spool.close()
+
+
+def test_rows_that_the_disk_does_not_let_go_of_are_acknowledged_with_later_ones(tmp_path: Path) -> None:
+    spool = filled(tmp_path / "s", 0, 1, 2)
+    with read_only(spool):
+        spool.acknowledge(METER_STREAM, 0)
+        assert spool.resume(METER_STREAM, [HighWater(spool_id=spool.spool_id, stream=METER_STREAM, seq=0)]) == 0
+    assert spool.waiting() == 3
+    spool.acknowledge(METER_STREAM, 1)
+    assert spool.waiting() == 1
     spool.close()
 
 

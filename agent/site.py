@@ -207,8 +207,8 @@ class SiteAgent:
                 await battery.arm()
                 self._battery_armed = True
         except BatteryUnsafeError as error:
-            self._devices.battery = None
-            self._failing("battery", str(error))
+            self._battery_armed = False
+            await self._drop(battery, error)
             return None
         except BatteryError as error:
             # Arm again once it answers: it may have restarted without its dead-man.
@@ -217,6 +217,17 @@ class SiteAgent:
             return None
         self._failing("battery", None)
         return reading
+
+    async def _drop(self, battery: Battery, why: BatteryUnsafeError) -> None:
+        """A set-point of ours may be in force with nothing to end it: let go of the battery only once it is not."""
+        try:
+            await battery.release()
+        except BatteryError as error:
+            self._failing("battery", f"{why}, and a set-point may be in force: {error}")
+            return
+        await battery.close()
+        self._devices.battery = None
+        self._failing("battery", str(why))
 
     async def _apply_caps(self, actions: Actions, budget: SiteBudget | None, now: datetime) -> None:
         node = self._devices.node
@@ -286,12 +297,10 @@ class SiteAgent:
             await self._devices.meter.close()
 
     async def _release(self, battery: Battery) -> None:
-        if not self._battery_armed:
-            return
         try:
             await battery.release()
         except BatteryError as error:
-            _log.warning("battery not released, its dead-man will", site_id=self.site_id, why=str(error))
+            _log.warning("battery not released, its dead-man has to", site_id=self.site_id, why=str(error))
 
     def _failing(self, part: str, why: str | None) -> None:
         if why == self.seen.failing.get(part):

@@ -140,6 +140,8 @@ def _not_as(control: Any, wanted: Mapping[str, int]) -> str:
 
 
 def _disable(device: Any) -> None:
+    if CONTROL not in device.models:
+        return  # it holds no set-point either
     control = _control(device)
     control.WSetEna.value = _OFF
     control.WSetEna.write()

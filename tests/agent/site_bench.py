@@ -61,7 +61,7 @@ class FakeBattery:
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.unsafe = self.silent = False
+        self.unsafe = self.silent = self.keeps_set_point = False
 
     async def read(self) -> BatteryReading:
         if self.silent:
@@ -77,6 +77,8 @@ class FakeBattery:
         self.told.append("set")
 
     async def release(self) -> None:
+        if self.keeps_set_point:
+            raise BatteryError("battery does not let go: check it")
         self.told.append("release")
 
     async def close(self) -> None:

@@ -209,6 +209,21 @@ async def test_a_battery_without_a_dead_man_is_not_used(bench: Bench) -> None:
     assert any("without a dead-man" in alarm for alarm in bench.agent.seen.alarms)
 
 
+async def test_an_unsafe_battery_is_dropped_only_once_it_is_released(bench: Bench) -> None:
+    bench.agent.take_budget(bench.budget(SITE_KW * 0.9))
+    await bench.clock.advance(3)
+    bench.battery.silent = True
+    await bench.clock.advance(1)
+    told = len(bench.battery.told)
+    bench.battery.silent, bench.battery.unsafe, bench.battery.keeps_set_point = False, True, True
+    await bench.clock.advance(3)
+    assert any("does not let go" in alarm for alarm in bench.agent.seen.alarms)
+    bench.battery.keeps_set_point = False
+    await bench.clock.advance(3)
+    assert bench.battery.told[told:] == ["release", "close"]
+    assert any("without a dead-man" in alarm for alarm in bench.agent.seen.alarms)
+
+
 async def test_a_battery_that_was_gone_is_armed_again_before_it_is_used(bench: Bench) -> None:
     bench.agent.take_budget(bench.budget(SITE_KW * 0.9))
     await bench.clock.advance(3)

@@ -219,7 +219,7 @@ async def test_a_battery_restarted_behind_a_gateway_that_kept_the_connection_is_
         await battery.set_power(5.0)
         for name in (*REVERSION, "WSetEna", "WSet"):
             plant.registers.put(CONTROL, name, 0)
-        with pytest.raises(BatteryError, match="WSetRvrtTms 0.*taken back"):
+        with pytest.raises(BatteryError, match=r"WSetRvrtTms 0.*taken back"):
             await battery.set_power(5.0)
         assert control(plant, "WSetEna") == {"WSetEna": 0}
         with pytest.raises(BatteryError, match="not armed"):

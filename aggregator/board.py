@@ -40,8 +40,14 @@ class EventView:
     hold_start: datetime
     hold_end: datetime
     release_end: datetime
-    committed_kw: float | None
+    requested_kw: float | None = None
+    """kW of reduction the utility asks for; None when the event cannot be read as that."""
+    committed_kw: float | None = None
     """kW owed over the hold; None when opted out."""
+    baseline_kw: float | None = None
+    """What the sites that owe it would draw without it, together; None when none does."""
+    baseline_settled: bool = False
+    """At every site it is the one fixed at the start; until then it is a forecast."""
     cancelled: bool = False
 
     def phase(self, now: datetime) -> str:

@@ -63,7 +63,7 @@ class Aggregator:
             store = await stack.enter_async_context(open_store(settings.database, key, clock))
             board = NowBoard(clock, settings.site_names)
             await self._begin(store)
-            await fill_board(board, store, settings.site_names)
+            await fill_board(board, store, settings.site_names, enrolments)
             self._registry.register(BoardMetrics(board))
             gateway = await stack.enter_async_context(
                 Gateway(settings.gateway, settings.site_names, store, board, clock, self._registry)
@@ -119,7 +119,9 @@ class Aggregator:
         return await listen(runner, self._settings.console.host, self._settings.console.port)
 
 
-async def fill_board(board: NowBoard, store: Store, sites: Mapping[str, str]) -> None:
+async def fill_board(
+    board: NowBoard, store: Store, sites: Mapping[str, str], enrolments: Mapping[str, Enrolment]
+) -> None:
     """Show again what the database knows: budgets, events, statements."""
     async with store.reading() as connection:
         for site_id in sites:
@@ -127,6 +129,8 @@ async def fill_board(board: NowBoard, store: Store, sites: Mapping[str, str]) ->
                 board.budget(budget_view(issued))
         for one in await dispatches.all_answered(connection):
             owed = await dispatches.commitments_of(connection, *one.event.key)
-            board.event(event_view(one.event, one.decision, owed[-1] if owed else None))
+            enrolment = enrolments.get(one.event.enrolment_id)
+            programme = None if enrolment is None else enrolment.programme
+            board.event(event_view(one.event, one.decision, owed[-1] if owed else None, programme))
         for run in await settlements.runs(connection):
             board.settlement(summary_of(run.statement))

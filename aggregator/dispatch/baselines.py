@@ -18,7 +18,7 @@ from aggregator.board import NowBoard
 from aggregator.dispatch.commitment import Award, Commitment, State
 from aggregator.dispatch.issue import issue_dispatch
 from aggregator.dispatch.planner import Purpose
-from aggregator.dispatch.views import budget_view
+from aggregator.dispatch.views import budget_view, event_view
 from aggregator.settlement.baseline import Baseline, meter_before, window_before
 from aggregator.storage import dispatches
 from aggregator.storage.budgets import IssuedBudget
@@ -90,6 +90,8 @@ class StartBaselines:
             for before, after in zip(commitment.awards, awards, strict=True):
                 if after != before:
                     issued.append(await issue_dispatch(tx, changed, after, Purpose.BASELINE, now))
+            answered = await dispatches.answered(tx.connection, changed.enrolment_id, changed.event_id)
+        self._board.event(event_view(answered[-1].event, answered[-1].decision, changed, changed.programme))
         self._publish(issued)
 
     async def _settled(self, tx: Transaction, commitment: Commitment, award: Award, *, patient: bool) -> Award:

@@ -137,6 +137,12 @@ def assess(event: GridEvent, enrolment: Enrolment, now: datetime, *, running: bo
     return Request(reduction_kw=reduction_kw, timeline=timeline, site_ids=tuple(sites))
 
 
+def requested_kw(event: GridEvent, programme: Programme) -> float | None:
+    """kW of reduction the utility asks for; None when the event cannot be read under the programme's rules."""
+    asked = None if programme.dispatch is None else _reduction_kw(event, programme.dispatch)
+    return asked if isinstance(asked, float) else None
+
+
 def _timeline(event: GridEvent, rules: DispatchRules, now: datetime) -> Timeline | Refusal:
     duration_s = rules.max_duration_s if event.duration_s is None else event.duration_s
     if duration_s > rules.max_duration_s:

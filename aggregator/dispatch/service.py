@@ -56,7 +56,8 @@ class DispatchService:
         """Decide on ``event`` and make it so; durable on return. Raises AggregatorError for an unknown enrolment."""
         if event.enrolment_id not in self._enrolments:
             raise AggregatorError(f"there is no enrolment {event.enrolment_id}: add it to [[enrolments]]")
-        step = _Step(self._enrolments[event.enrolment_id], event, self._clock.now())
+        enrolment = self._enrolments[event.enrolment_id]
+        step = _Step(enrolment, event, self._clock.now())
         async with self._store.transaction() as tx:
             if (known := await _known_answer(tx, event)) is not None:
                 return known
@@ -64,7 +65,7 @@ class DispatchService:
         for issued in step.issued:
             self._board.budget(budget_view(issued))
             self._send(issued.budget.site_id)
-        self._board.event(event_view(event, decision, step.commitment))
+        self._board.event(event_view(event, decision, step.commitment, enrolment.programme))
         self._committed()
         _log.info(
             "event answered",

@@ -37,7 +37,9 @@ export function renderEvent(board, now) {
   document.title = `${phase.name} · Negawatt`;
   fill(root, { phase: phase.name, "event-id": `Event ${event.event_id} · ${event.enrolment_id}`, title: phase.title(event), lede: lede(event, board.settlements) });
   renderCountdown(root, event, phase, now);
+  writeFigure(field(root, "requested"), kw(event.requested_kw));
   writeFigure(field(root, "committed"), known(event.committed_kw) ? kw(event.committed_kw) : "nothing");
+  renderBaseline(root, event);
   renderDelivered(root, board);
   const optedIn = event.opt === "optIn";
   writeStatus(field(root, "opt"), optedIn ? "ok" : "warn", optedIn ? "Opted in" : "Opted out");
@@ -77,6 +79,13 @@ function renderCountdown(root, event, phase, now) {
   if (phase.until === undefined) return;
   write(field(root, "countdown-label"), phase.next);
   write(field(root, "countdown"), duration((Date.parse(event[phase.until]) - now) / 1000));
+}
+
+// What the committed reduction is counted from.
+function renderBaseline(root, event) {
+  show(field(root, "baseline-item"), known(event.baseline_kw));
+  writeFigure(field(root, "baseline"), kw(event.baseline_kw));
+  write(field(root, "baseline-note"), event.baseline_settled ? "fixed at the start" : "forecast until the start");
 }
 
 function renderDelivered(root, board) {

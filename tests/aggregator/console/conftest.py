@@ -53,7 +53,10 @@ class Console:
                 hold_start=now,
                 hold_end=end,
                 release_end=end + timedelta(seconds=20),
+                requested_kw=40.0,
                 committed_kw=40.0,
+                baseline_kw=200.0,
+                baseline_settled=True,
             )
         )
 

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Page, async_playwright
 
+from aggregator.board import EventView
+from grid.events import OptType
 from tests.aggregator.console.conftest import Console
 
 CHROMIUM = shutil.which("chromium")
@@ -62,6 +64,10 @@ async def test_an_event_in_its_hold(console: Console, tab: Page) -> None:
     await push(console, tab)
     assert await text(tab, "event", "phase") == "Hold"
     assert await text(tab, "event", "committed") == "40.0 kW"
+    assert await text(tab, "event", "requested") == "40.0 kW"
+    assert await text(tab, "event", "committed") == "40.0 kW"
+    assert await text(tab, "event", "baseline") == "200.0 kW"
+    assert await text(tab, "event", "baseline-note") == "fixed at the start"
     assert await text(tab, "event", "delivered") == "42.0 kW"
     assert await text(tab, "event", "delivered-note") == "105.0 % of the commitment"
     assert await text(tab, "event", "opt") == "Opted in"
@@ -73,6 +79,19 @@ async def test_an_event_in_its_hold(console: Console, tab: Page) -> None:
     assert await tab.title() == "Hold · Negawatt"
     width = await tab.locator("html").evaluate("root => root.scrollWidth")
     assert width == 390  # a phone scrolls one way
+
+
+async def test_an_event_we_opted_out_of_says_what_was_asked(console: Console, tab: Page) -> None:
+    now = console.clock.now()
+    refused = EventView(
+        enrolment_id="portfolio", event_id="evt-2", opt=OptType.OPT_OUT, reason="60.5 kW asked, 60 kW deliverable",
+        start=now, hold_start=now, hold_end=now, release_end=now, requested_kw=60.5,
+    )  # fmt: skip
+    console.board.event(refused)
+    await push(console, tab)
+    assert await text(tab, "event", "requested") == "60.5 kW"
+    assert await text(tab, "event", "committed") == "nothing"
+    assert not await tab.is_visible("[data-part='event'] [data-field='baseline-item']")
 
 
 async def test_the_latest_statement(console: Console, tab: Page) -> None:

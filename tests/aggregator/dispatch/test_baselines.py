@@ -76,6 +76,8 @@ async def test_the_budget_is_reissued_as_soon_as_the_rows_are_there_the_kw_owed_
         await desk.meters("b", START - timedelta(seconds=2), [94.0, 98.0])
         await _revision(desk, "b", 2)
         await _tick(desk, 8)
+    shown = desk.board.snapshot()["event"]
+    assert (shown["baseline_kw"], shown["baseline_settled"]) == (206.0, True)
     assert [(i.budget.site_id, i.budget.revision) for i in await desk.budgets()] == [
         ("a", 1), ("b", 1), ("a", 2), ("b", 2),
     ]  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from aggregator.board import NowBoard
 from aggregator.dispatch.commitment import Commitment, State
 from aggregator.dispatch.service import DispatchService
+from aggregator.service import fill_board
 from aggregator.storage import audit, dispatches
 from aggregator.storage.budgets import IssuedBudget, budgets_of, newest_budget, unacknowledged
 from aggregator.storage.sites import keep_capability
@@ -18,7 +19,7 @@ from aggregator.storage.telemetry import mark_of, store_rows
 from grid.audit import AuditEntry
 from grid.clock import VirtualClock
 from grid.errors import NegawattError
-from grid.events import EventStatus, OptType
+from grid.events import EventStatus, OptType, SignalUnit
 from tests.aggregator.conftest import SITES, T0
 from tests.aggregator.dispatch.factory import enrolment, event
 from tests.aggregator.site_client import capability, meter_frame
@@ -97,6 +98,7 @@ async def test_an_award_is_one_step_and_the_same_question_has_the_same_answer(de
     ]  # fmt: skip
     shown = desk.board.snapshot()["event"]
     assert (shown["event_id"], shown["phase"], shown["committed_kw"]) == ("e1", "notice", 30.0)
+    assert (shown["requested_kw"], shown["baseline_kw"], shown["baseline_settled"]) == (30.0, 221.0, False)
 
     await desk.clock.advance(1)
     assert await desk.service.accept(event(START)) == decision
@@ -116,6 +118,8 @@ async def test_what_the_sites_cannot_deliver_is_opted_out_of(desk: Desk) -> None
     assert (decision.opt, decision.committed_kw) == (OptType.OPT_OUT, None)
     assert decision.reason == "60.5 kW asked, 60 kW deliverable"
     assert await desk.commitments() == []
+    shown = desk.board.snapshot()["event"]
+    assert (shown["requested_kw"], shown["committed_kw"], shown["baseline_kw"]) == (60.5, None, None)
     assert desk.sent == []
     assert await desk.actions() == ["event.received", "event.answered"]
 
@@ -232,6 +236,22 @@ async def test_opting_out_of_a_modification_releases_what_was_committed(desk: De
     (commitment,) = await desk.commitments()
     assert commitment.state is State.RELEASED
     assert (await desk.newest("a")).budget.intervals == ()
+
+
+async def test_an_event_without_a_request_that_can_be_read_asks_for_nothing_known(desk: Desk) -> None:
+    await desk.service.accept(event(START, unit=SignalUnit.LEVEL))
+    assert desk.board.snapshot()["event"]["requested_kw"] is None
+
+
+async def test_a_restart_shows_the_same_event_again(desk: Desk) -> None:
+    await desk.service.accept(event(START))
+    board = NowBoard(desk.clock, SITES)
+    await fill_board(board, desk.store, SITES, {"p": enrolment()})
+    assert board.snapshot()["event"] == desk.board.snapshot()["event"]
+    await desk.service.accept(event(START, -500.0, event_id="e0"))
+    board = NowBoard(desk.clock, SITES)
+    await fill_board(board, desk.store, SITES, {})  # the enrolment has left the configuration
+    assert board.snapshot()["event"]["requested_kw"] == 30.0
 
 
 async def test_an_event_of_an_unknown_enrolment_says_what_to_do(desk: Desk) -> None:

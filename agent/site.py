@@ -18,10 +18,10 @@ from agent.battery.device import Battery
 from agent.control.loop import ControlLoop
 from agent.control.readings import Actions, BatteryReading, MeterReading, Mode, Readings
 from agent.control.tuning import Tuning
-from agent.errors import BatteryError, BatteryUnsafeError, MeterError
+from agent.errors import BatteryError, BatteryUnsafeError, MeterError, NodeError
 from agent.journal import AgentJournal
 from agent.meter.device import Meter
-from agent.node import Lease, NodePort
+from agent.node import ApplyResult, Lease, NodePort
 from agent.spool import Spool
 from grid.clock import AnchoredClock
 from grid.errors import JournalError
@@ -285,16 +285,19 @@ class SiteAgent:
         self._stamped_from = seq if self._stamped_from is None else self._stamped_from
 
     async def _give_back(self) -> None:
-        """A clean stop leaves nothing of ours in force."""
+        """A clean stop leaves nothing of ours in force. Raises NodeError when a limit is."""
         battery = self._devices.battery
         try:
-            if self.capped:
-                await self._devices.node.restore()
+            result = await self._devices.node.restore() if self.capped else ApplyResult(complete=True)
         finally:
             if battery is not None:
                 await self._release(battery)
                 await battery.close()
             await self._devices.meter.close()
+        if not result.complete:
+            raise NodeError(
+                f"stopped, but limits are still in force: {'; '.join(result.alarms)}; then start the agent once more"
+            )
 
     async def _release(self, battery: Battery) -> None:
         try:

@@ -15,13 +15,14 @@ from agent.control.readings import BatteryReading, ClassReading, MeterReading
 from agent.control.tuning import Tuning
 from agent.errors import BatteryError, BatteryUnsafeError, MeterError
 from agent.journal import AgentJournal
-from agent.node import ApplyResult, Lease, NodePort
+from agent.node import ApplyResult, Lease, LocalNode, NodePort
 from agent.site import Devices, SiteAgent
 from agent.spool import Spool
-from agent.workloads.jobs import FlexTier, Job
+from agent.workloads.jobs import FlexTier, Job, Workloads
 from grid.clock import AnchoredClock, Clock, VirtualClock
 from grid.intervals import Interval, floor_to
 from grid.messages import METER_STREAM, BudgetInterval, SiteBudget, TelemetryFrame
+from tests.agent.gpus import FakeGpu, FakeGpus
 
 START = datetime(2026, 7, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 JOB = Job(job_id="batch", workload="infer_llama_8b", tier=FlexTier.FLEX_3, gpu_uuids=("GPU-0",))
@@ -119,6 +120,7 @@ class Bench:
     """An agent on a clock that only moves when told to."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.clock = VirtualClock(START)
         self.grid_clock = AnchoredClock(self.clock)
         self.meter, self.battery, self.node = FakeMeter(self.grid_clock), FakeBattery(), FakeNode()
@@ -142,6 +144,16 @@ class Bench:
     def close(self) -> None:
         self.spool.close()
         self.journal.close()
+
+    def local_node(self, gpu: FakeGpu) -> LocalNode:
+        return LocalNode.open(
+            gpus=FakeGpus(gpu),
+            workloads=Workloads(jobs=(JOB,)),
+            journal=self.journal,
+            folder=self.folder,
+            locks=self.folder / "locks",
+            clock=self.clock,
+        )
 
     def frames(self) -> list[TelemetryFrame]:
         """Everything spooled, in order."""

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from agent.control.tuning import Tuning
-from agent.node import LocalNode
+from agent.errors import GpuPermissionError, NodeError
 from agent.site import AFTER_BOUNDARY_S
-from agent.workloads.jobs import Workloads
 from grid.messages import METER_COLUMNS
 from tests.agent.disks import read_only
-from tests.agent.gpus import FakeGpu, FakeGpus
-from tests.agent.site_bench import GPU_KW, JOB, SITE_KW, START, Bench
+from tests.agent.gpus import FakeGpu
+from tests.agent.site_bench import GPU_KW, SITE_KW, START, Bench
 
 
 @pytest.fixture
@@ -154,17 +153,28 @@ async def test_a_stop_gives_the_battery_back_even_when_the_node_fails(tmp_path: 
     made.close()
 
 
+async def test_a_stop_that_leaves_a_limit_in_force_fails_and_says_which(tmp_path: Path) -> None:
+    made = Bench(tmp_path)
+    gpu = FakeGpu("GPU-0")
+    node = made.local_node(gpu)
+    running = asyncio.create_task(made.agent_of(node).run(link_lost=lambda: False, ticked=lambda: None))
+    made.agent.take_budget(made.budget(SITE_KW * 0.9))
+    await made.clock.advance(5)
+    assert gpu.limit < 400.0
+    gpu.refuses_write = GpuPermissionError("not permitted: run the node agent as root")
+    running.cancel()
+    with pytest.raises(NodeError, match=r"limits are still in force.*GPU-0: not permitted"):
+        await running
+    assert made.battery.told[-2:] == ["release", "close"]
+    assert made.meter.closed
+    node.close()
+    made.close()
+
+
 async def test_limits_are_given_back_when_the_lease_ends_while_the_loop_is_stuck(tmp_path: Path) -> None:
     made = Bench(tmp_path)
     gpu = FakeGpu("GPU-0")
-    node = LocalNode.open(
-        gpus=FakeGpus(gpu),
-        workloads=Workloads(jobs=(JOB,)),
-        journal=made.journal,
-        folder=tmp_path,
-        locks=tmp_path / "locks",
-        clock=made.clock,
-    )
+    node = made.local_node(gpu)
     agent = made.agent_of(node)
     running = asyncio.create_task(agent.run(link_lost=lambda: False, ticked=lambda: None))
     budget = made.budget(SITE_KW * 0.9)

@@ -93,6 +93,7 @@ class SiteAgent:
         self._stamped_from: int | None = None
         """The first row stamped since the clock was last set."""
         self._clock_steps = 0
+        self._release_lease: Lease | None = None
         self.seen = Seen()
 
     # --- the uplink's host ------------------------------------------------------------------------------------
@@ -134,6 +135,8 @@ class SiteAgent:
         self._loop.clock_stepped(step)
         if self._last_covered is not None:
             self._last_covered += step
+        if self._release_lease is not None:
+            self._release_lease = Lease(until=self._release_lease.until + step)
         if stamped_from is not None:
             self._restamp(stamped_from, step)
         way = "behind" if step > timedelta() else "ahead of"
@@ -237,12 +240,19 @@ class SiteAgent:
                 self.capped = not result.complete
                 self.seen.node_alarms = result.alarms
             return
-        assert actions.mode is not Mode.IDLE
-        until = max(budget.not_after, now) if budget else now
-        grace_s = (budget.release_ramp_s if budget else 0.0) + self._tuning.restore_grace_s
-        lease = Lease(until=until + timedelta(seconds=grace_s))
+        assert budget is not None
         self.capped = True
-        self.seen.node_alarms = (await node.apply(actions.caps_w, lease)).alarms
+        self.seen.node_alarms = (await node.apply(actions.caps_w, self._lease(actions.mode, budget, now))).alarms
+
+    def _lease(self, mode: Mode, budget: SiteBudget, now: datetime) -> Lease:
+        """Until the release is over; fixed when it begins, so that a death in it holds no cap longer than it would."""
+        grace = timedelta(seconds=budget.release_ramp_s + self._tuning.restore_grace_s)
+        if mode is Mode.EVENT:
+            self._release_lease = None
+            return Lease(until=budget.not_after + grace)
+        if self._release_lease is None:
+            self._release_lease = Lease(until=now + grace)
+        return self._release_lease
 
     async def _apply_battery(self, actions: Actions) -> None:
         battery = self._devices.battery

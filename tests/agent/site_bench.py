@@ -121,6 +121,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.link_lost = False
         self.clock = VirtualClock(START)
         self.grid_clock = AnchoredClock(self.clock)
         self.meter, self.battery, self.node = FakeMeter(self.grid_clock), FakeBattery(), FakeNode()

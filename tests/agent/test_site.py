@@ -11,8 +11,8 @@ import pytest
 
 from agent.control.tuning import Tuning
 from agent.errors import GpuPermissionError, NodeError
-from agent.site import AFTER_BOUNDARY_S
-from grid.messages import METER_COLUMNS
+from agent.site import AFTER_BOUNDARY_S, TICK_S
+from grid.messages import METER_COLUMNS, OnLinkLoss
 from tests.agent.disks import read_only
 from tests.agent.gpus import FakeGpu
 from tests.agent.site_bench import GPU_KW, SITE_KW, START, Bench
@@ -21,7 +21,7 @@ from tests.agent.site_bench import GPU_KW, SITE_KW, START, Bench
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     made = Bench(tmp_path)
-    running = asyncio.create_task(made.agent.run(link_lost=lambda: False, ticked=lambda: None))
+    running = asyncio.create_task(made.agent.run(link_lost=lambda: made.link_lost, ticked=lambda: None))
     yield made
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -123,6 +123,26 @@ async def test_a_budget_caps_under_a_lease_that_outlives_event_and_release(bench
     await bench.clock.advance(15)
     assert bench.node.restored == restored + 1
     assert not bench.agent.capped
+    begun = bench.node.leases[-1].until - until
+    assert {lease.until for lease in bench.node.leases} == {until, until + begun}, "it does not slide along"
+    assert begun <= timedelta(seconds=TICK_S), "when the release begins is the tick that sees the event over"
+
+
+async def test_a_release_that_begins_early_shortens_the_lease_and_an_event_that_goes_on_has_it_back(
+    bench: Bench,
+) -> None:
+    budget = bench.budget(SITE_KW * 0.9).model_copy(update={"on_link_loss": OnLinkLoss.RELEASE})
+    grace_s = budget.release_ramp_s + Tuning().restore_grace_s
+    bench.agent.take_budget(budget)
+    await bench.clock.advance(5)
+    bench.link_lost = True
+    await bench.clock.advance(3)
+    bench.link_lost = False
+    await bench.clock.advance(2)
+    begun = START + timedelta(seconds=5 + AFTER_BOUNDARY_S + 0.5)
+    whole, short = (at + timedelta(seconds=grace_s) for at in (budget.not_after, begun))
+    assert list(dict.fromkeys(lease.until for lease in bench.node.leases)) == [whole, short]
+    assert bench.node.leases[-1].until == whole
 
 
 async def test_a_clean_stop_gives_every_device_back(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from aggregator.audit.export import export_lines
-from aggregator.dispatch.commitment import Commitment
+from aggregator.portfolio.commitment import Commitment
 from aggregator.storage import dispatches, settlements
 from aggregator.storage.budgets import IssuedBudget, budgets_of
 from aggregator.storage.dispatches import AnsweredEvent

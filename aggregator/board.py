@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from aggregator.portfolio.offer import OFFER_VALID_S
 from grid.clock import Clock
 from grid.events import OptType
 from grid.intervals import floor_to
@@ -19,8 +20,6 @@ from grid.messages import Capability, Live, SiteBudget
 
 STALE_AFTER_S = 5.0
 """A live sample older than this says nothing about now."""
-CAPABILITY_STALE_AFTER_S = 30.0
-"""Three missed capability messages."""
 HISTORY_S = 300
 TICK_S = 1.0
 """Subscribers hear of changes at most this often."""
@@ -119,7 +118,7 @@ class _Site:
 
     def fresh_capability(self, now: datetime) -> Capability | None:
         at = self.capability_at
-        return self.capability if at and now - at <= timedelta(seconds=CAPABILITY_STALE_AFTER_S) else None
+        return self.capability if at and now - at <= timedelta(seconds=OFFER_VALID_S) else None
 
     def baseline_kw(self, now: datetime) -> float | None:
         """Of the budget while one is in force, else the site's own forecast."""

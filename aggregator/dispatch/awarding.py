@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.board import CAPABILITY_STALE_AFTER_S
-from aggregator.dispatch.commitment import Award, Commitment, Refusal, Request
 from aggregator.dispatch.planner import in_the_way
+from aggregator.dispatch.request import Refusal, Request
 from aggregator.dispatch.split import deliverable_kw, marginal_cost, split, whole_units
+from aggregator.portfolio.commitment import Award, Commitment
+from aggregator.portfolio.offer import OFFER_VALID_S
 from aggregator.portfolio.programme import SettlementRules
 from aggregator.settlement.baseline import meter_before, window_before
 from aggregator.storage.budgets import newest_budget
@@ -82,7 +83,7 @@ async def _fresh_offers(
     connection: AsyncConnection, site_ids: Sequence[str], now: datetime
 ) -> tuple[list[Capability], tuple[str, ...]]:
     heard = await heard_capabilities(connection)
-    oldest = now - timedelta(seconds=CAPABILITY_STALE_AFTER_S)
+    oldest = now - timedelta(seconds=OFFER_VALID_S)
     fresh = [s for s in site_ids if s in heard and heard[s].received_at >= oldest]
     return [heard[s].capability for s in fresh], tuple(s for s in site_ids if s not in fresh)
 

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 import structlog
 
 from aggregator.board import NowBoard
-from aggregator.dispatch.commitment import Award, Commitment, State
 from aggregator.dispatch.issue import issue_dispatch
 from aggregator.dispatch.planner import Purpose
 from aggregator.dispatch.views import budget_view, event_view
+from aggregator.portfolio.commitment import Award, Commitment, State
 from aggregator.settlement.baseline import Baseline, meter_before, window_before
 from aggregator.storage import dispatches
 from aggregator.storage.budgets import IssuedBudget

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from aggregator.dispatch.commitment import Award, Commitment
 from aggregator.dispatch.planner import Purpose, ceiling_kw, dispatch_intervals, release_intervals, revise
+from aggregator.portfolio.commitment import Award, Commitment
 from aggregator.storage.budgets import IssuedBudget, issue, newest_budget, next_revision
 from aggregator.storage.store import Transaction
 from grid.messages import BudgetInterval

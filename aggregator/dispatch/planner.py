@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from aggregator.dispatch.commitment import Award, Commitment
+from aggregator.portfolio.commitment import Award, Commitment
 from grid.intervals import Interval
 from grid.messages import BudgetInterval, SiteBudget
 

@@ -16,11 +16,12 @@ import structlog
 
 from aggregator.board import NowBoard
 from aggregator.dispatch.awarding import Awarded, award
-from aggregator.dispatch.commitment import Commitment, Refusal, Request, State, assess
 from aggregator.dispatch.issue import issue_dispatch, issue_release
 from aggregator.dispatch.planner import Purpose
+from aggregator.dispatch.request import Refusal, Request, assess
 from aggregator.dispatch.views import budget_view, event_view
 from aggregator.errors import AggregatorError
+from aggregator.portfolio.commitment import Commitment, State
 from aggregator.portfolio.enrolment import Enrolment
 from aggregator.storage import dispatches
 from aggregator.storage.budgets import IssuedBudget

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import fsum
 
 from aggregator.board import BudgetView, EventView
-from aggregator.dispatch.commitment import Commitment, requested_kw
+from aggregator.dispatch.request import requested_kw
+from aggregator.portfolio.commitment import Commitment
 from aggregator.portfolio.programme import Programme
 from aggregator.storage.budgets import IssuedBudget
 from grid.events import Decision, EventStatus, GridEvent

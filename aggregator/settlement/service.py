@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from aggregator.board import NowBoard
-from aggregator.dispatch.commitment import Commitment, State
+from aggregator.portfolio.commitment import Commitment, State
 from aggregator.settlement.baseline import window_before
 from aggregator.settlement.statement import Inputs, MeteredInterval, SiteInputs, canonical_statement
 from aggregator.storage import dispatches

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.dispatch.commitment import Commitment
+from aggregator.portfolio.commitment import Commitment
 from aggregator.storage.tables import budgets, outbox, sites
 from grid.messages import BudgetAck, SiteBudget
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.dispatch.commitment import Award, Commitment, State, Timeline
+from aggregator.portfolio.commitment import Award, Commitment, State, Timeline
 from aggregator.portfolio.programme import Programme
 from aggregator.storage.tables import commitments, events
 from grid.events import DECISION, GRID_EVENT, Decision, EventStatus, GridEvent

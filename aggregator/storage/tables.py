@@ -74,7 +74,7 @@ commitments = Table(
     Column("event_id", String, nullable=False),
     Column("modification_number", Integer, nullable=False),
     Column("state", String, nullable=False),
-    # aggregator.dispatch.commitment.State
+    # aggregator.portfolio.commitment.State
     Column("committed_kw", Float, nullable=False),
     Column("start", UtcDateTime, nullable=False),
     Column("ramp_start", UtcDateTime, nullable=False),

@@ -95,8 +95,8 @@ async def test_an_event_we_opted_out_of_says_what_was_asked(console: Console, ta
 
 
 async def test_the_latest_statement(console: Console, tab: Page) -> None:
-    statement = {"commitment_id": "c-1", "enrolment_id": "portfolio", "event_id": "evt-1", "status": "preliminary"}
-    statement |= {"programme_id": "demo-dispatch", "programme_verified": False}
+    names = {"commitment_id": "c-1", "enrolment_id": "portfolio", "event_id": "evt-1", "status": "preliminary"}
+    statement = {**names, "programme_id": "demo-dispatch", "programme_verified": False}
     figures = {"committed_kwh": "1.000", "delivered_kwh": "0.950", "performance_ratio": "0.950000"}
     for version, payment in ((1, "0.10"), (2, "1234.50")):
         row = {**statement, **figures, "version": version, "payment_usd": payment, "missing_intervals": 2}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.dispatch.commitment import Award, Commitment, State, Timeline
 from aggregator.dispatch.planner import ceiling_kw, dispatch_intervals, release_intervals, revise
+from aggregator.portfolio.commitment import Award, Commitment, State, Timeline
 from aggregator.portfolio.programme import shipped
 from grid.messages import OnLinkLoss, SiteBudget
 from tests.aggregator.conftest import T0

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from aggregator.board import NowBoard
-from aggregator.dispatch.commitment import Commitment, State
 from aggregator.dispatch.service import DispatchService
+from aggregator.portfolio.commitment import Commitment, State
 from aggregator.service import fill_board
 from aggregator.storage import audit, dispatches
 from aggregator.storage.budgets import IssuedBudget, budgets_of, newest_budget, unacknowledged

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 
 from aggregator.board import NowBoard
-from aggregator.dispatch.commitment import Award, Commitment, State, Timeline
 from aggregator.gateway.server import Gateway
+from aggregator.portfolio.commitment import Award, Commitment, State, Timeline
 from aggregator.portfolio.config import GatewaySettings
 from aggregator.portfolio.programme import shipped
 from aggregator.storage import audit, budgets, dispatches

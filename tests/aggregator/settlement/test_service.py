@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from aggregator.dispatch.commitment import State
+from aggregator.portfolio.commitment import State
 from aggregator.settlement.service import SettlementService
 from aggregator.settlement.statement import canonical_statement
 from aggregator.storage import settlements

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.dispatch.commitment import Refusal, Request, assess
+from aggregator.dispatch.request import Refusal, Request, assess
 from grid.events import EventStatus, SignalInterval, SignalUnit
 from tests.aggregator.conftest import T0
 from tests.aggregator.dispatch.factory import enrolment, event

@@ -15,7 +15,7 @@ from grid.errors import NegawattError
 class SimulationError(NegawattError):
     """The plant cannot be built or served."""
 
-    exit_code = 5
+    exit_code = 7
 
 
 class CompilerError(SimulationError):

@@ -12,4 +12,4 @@ from grid.errors import NegawattError
 class DemoError(NegawattError):
     """A child process failed, or something the demo waits for did not happen."""
 
-    exit_code = 5
+    exit_code = 6

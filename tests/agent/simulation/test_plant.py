@@ -169,8 +169,8 @@ async def test_the_process_serves_what_its_ready_file_says(tmp_path: Path, run_p
     ("more", "environ", "code", "words"),
     [
         ("colour = 1\n", {}, 2, "unknown key"),
-        ('arrivals_file = "none.csv"\n', {}, 5, "none.csv"),
-        ("", {"CC": "no-such-compiler"}, 5, "set CC to one that runs"),
+        ('arrivals_file = "none.csv"\n', {}, 7, "none.csv"),
+        ("", {"CC": "no-such-compiler"}, 7, "set CC to one that runs"),
     ],
 )
 def test_bad_input_is_one_line_and_an_exit_code(

@@ -1,7 +1,7 @@
-"""Child processes of the demo: started, watched, killed on purpose, and never left behind.
+"""Child processes of the demo: started in stages, watched, killed on purpose, and never left behind.
 
 A child is ready when its ready file is there. It runs in a session of its own, so that Ctrl-C reaches only the
-demo, which then stops its children in the reverse of their order; should the demo itself die, the kernel ends them.
+demo, which then stops its children, the last stage first; should the demo itself die, the kernel ends them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from typing import Any
 
 from aggregator.demo.errors import DemoError
 from grid.clock import Clock
+from grid.process.config import ENV_PREFIX
 
-READY_WITHIN_S = 45.0
-STOP_WITHIN_S = 15.0
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 20.0
+"""All of them together; whoever still runs then is killed."""
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal a process gets when its parent dies."""
 
@@ -53,22 +55,47 @@ class Child:
 
 
 class Children:
-    """The demo's processes. Use as an async context manager: leaving it stops all of them."""
+    """The demo's processes. Use as an async context manager: leaving it stops all of them, whatever happens."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._running: dict[str, tuple[Child, asyncio.subprocess.Process]] = {}
+        self._stages: list[list[str]] = []
         self._expected_dead: set[str] = set()
 
     async def __aenter__(self) -> Children:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for name in reversed(list(self._running)):
-            await self.stop(name)
+        """A stop signal that comes now is about what is happening already, and must not leave a process behind."""
+        stopping = asyncio.ensure_future(self._stop_all())
+        while not stopping.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(stopping)
+        await stopping
 
     async def start(self, child: Child) -> dict[str, Any]:
-        """Run a child and wait until it serves; returns its ready file. Raises DemoError with its own last words."""
+        """A stage of one; returns its ready file. Raises DemoError with its last words when it does not serve."""
+        return (await self.start_stage([child]))[0]
+
+    async def start_stage(self, children: Sequence[Child]) -> list[dict[str, Any]]:
+        """Run these side by side and wait until each serves; returns their ready files. Raises DemoError."""
+        self._stages.append([child.name for child in children])
+        for child in children:
+            await self._spawn(child)
+        try:
+            async with self._clock.timeout(READY_WITHIN_S):
+                while waiting := [child for child in children if not child.ready_file.exists()]:
+                    self.check_all()
+                    await self._clock.sleep(0.05)
+        except TimeoutError as error:
+            child = waiting[0]
+            raise DemoError(f"{child.name} did not serve within {READY_WITHIN_S:.0f} s: see {child.log}") from error
+        return [json.loads(child.ready_file.read_text()) for child in children]
+
+    async def _spawn(self, child: Child) -> None:
+        if self._alive(child.name):
+            raise DemoError(f"{child.name} runs already: one configuration is one process")
         child.ready_file.unlink(missing_ok=True)
         with child.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
@@ -76,31 +103,18 @@ class Children:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **child.environment},
+                env={**_inherited(), **child.environment},
                 start_new_session=True,
                 preexec_fn=_die_with_parent(os.getpid()),
             )
         self._running[child.name] = (child, process)
         self._expected_dead.discard(child.name)
-        try:
-            async with self._clock.timeout(READY_WITHIN_S):
-                while not child.ready_file.exists():
-                    self.check(child.name)
-                    await self._clock.sleep(0.05)
-        except TimeoutError as error:
-            raise DemoError(f"{child.name} did not serve within {READY_WITHIN_S:.0f} s: see {child.log}") from error
-        ready: dict[str, Any] = json.loads(child.ready_file.read_text())
-        return ready
-
-    def check(self, name: str) -> None:
-        """Raise DemoError when a child is dead that should not be."""
-        child, process = self._running[name]
-        if process.returncode is not None and name not in self._expected_dead:
-            raise DemoError(f"{name} ended with exit code {process.returncode}: {_last_line(child.log)}")
 
     def check_all(self) -> None:
-        for name in self._running:
-            self.check(name)
+        """Raise DemoError when a child is dead that should not be."""
+        for name, (child, process) in self._running.items():
+            if process.returncode is not None and name not in self._expected_dead:
+                raise DemoError(f"{name} ended with exit code {process.returncode}: {_last_line(child.log)}")
 
     async def kill(self, name: str) -> None:
         """SIGKILL: the process gets no chance to tidy up."""
@@ -109,26 +123,43 @@ class Children:
         process.kill()
         await process.wait()
 
-    async def stop(self, name: str) -> None:
-        """SIGTERM, and SIGKILL for one that does not end."""
-        _, process = self._running.pop(name)
-        if process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        try:
-            async with self._clock.timeout(STOP_WITHIN_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
+    async def stop(self, *names: str) -> None:
+        """SIGTERM, side by side; returns when they have ended."""
+        self._expected_dead.update(names)
+        alive = [self._running[name][1] for name in names if self._alive(name)]
+        for process in alive:
+            process.terminate()
+        for process in alive:
             await process.wait()
 
+    async def _stop_all(self) -> None:
+        """The last stage first; SIGKILL for those that do not end in time."""
+        with contextlib.suppress(TimeoutError):
+            async with self._clock.timeout(STOP_WITHIN_S):
+                for stage in reversed(self._stages):
+                    await self.stop(*stage)
+        for name in filter(self._alive, self._running):
+            await self.kill(name)
 
-def free_port() -> int:
-    """A loopback port nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
+    def _alive(self, name: str) -> bool:
+        return name in self._running and self._running[name][1].returncode is None
+
+
+def reserve_port() -> socket.socket:
+    """A loopback port for a child that binds it later; close the socket once that child serves.
+
+    Bound but not listening: the kernel gives the port to nobody who asks for any free one, and a server that binds
+    it by number with SO_REUSEADDR, as asyncio's do, gets it.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
+
+
+def _inherited() -> dict[str, str]:
+    """Our environment without overrides of configuration keys: a person's own must not reach every child."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:
@@ -145,4 +176,4 @@ def _die_with_parent(parent: int) -> Callable[[], None]:
 
 def _last_line(log: Path) -> str:
     lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
-    return lines[-1] if lines else f"it said nothing in {log}"
+    return f"{lines[-1]} (see {log})" if lines else f"it said nothing in {log}"

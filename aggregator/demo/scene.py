@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from aggregator.demo.children import Child, Children, free_port
+from aggregator.demo.children import Child, Children, reserve_port
+from aggregator.demo.plan import DISPATCHED, STANDBY, EventPlan, event_plan
 from aggregator.portfolio.programme import shipped
 from certs.authority import Authority
 from certs.issuance import Role, issue
@@ -24,13 +26,11 @@ from grid.errors import ConfigError
 ENROLMENT = "portfolio"
 """The enrolment that is dispatched; it covers all three sites."""
 PORTFOLIO_VEN = "negawatt-portfolio"
-DISPATCHED = "demo-dispatch"
-STANDBY = "demo-standby"
-"""The programme of the single-site VENs; never dispatched, so that no kW is sold twice."""
 VTN_ID = "demo-utility"
 RELEASE_S = 20.0
-REPORT_LATENESS_S = 10.0
-"""How long a report waits for readings of a site that is gone."""
+REPORT_LATENESS_S = 30.0
+VTN, AGGREGATOR = "vtn", "aggregator"
+"""Names of processes; a site's are plant-SITE and agent-SITE."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,12 @@ class Scene:
     market_context: str
     sites: tuple[SiteScene, ...]
 
+    @property
+    def name_of(self) -> dict[str, str]:
+        """Process by the base URL of its HTTP."""
+        plants = {site.plant_url: f"plant-{site.site_id}" for site in self.sites}
+        return {self.vtn_url: VTN, self.console_url: AGGREGATOR, **plants}
+
     def site(self, site_id: str) -> SiteScene:
         return next(site for site in self.sites if site.site_id == site_id)
 
@@ -103,35 +109,48 @@ async def set_scene(
 ) -> Scene:
     """Start every process and wait until each serves. Raises DemoError with a child's own last words."""
     identities = _make_certificates(folder, clock)
-    vtn = await children.start(_child(folder, "vtn", ("vtn", "run"), _vtn_config(identities)))
+    vtn_child = _child(folder, VTN, ("vtn", "run"), _vtn_config(identities, event_plan()))
+    plant_children = [
+        _child(folder, f"plant-{factory.site_id}", ("plant", "run"), _plant_config(factory, options))
+        for factory in FACTORIES
+    ]
+    vtn, *plants = await children.start_stage([vtn_child, *plant_children])
     say(f"utility VTN serves (mTLS, pid {vtn['pid']})")
-    plants = {}
-    for factory in FACTORIES:
-        config = _plant_config(factory, options)
-        plants[factory.site_id] = await children.start(
-            _child(folder, f"plant-{factory.site_id}", ("plant", "run"), config)
-        )
-        say(f"plant {factory.site_id} runs {factory.gpus} simulated GPUs (pid {plants[factory.site_id]['pid']})")
+    for factory, plant in zip(FACTORIES, plants, strict=True):
+        say(f"plant {factory.site_id} runs {factory.gpus} simulated GPUs (pid {plant['pid']})")
     # Agents come before the aggregator, as sites do: what they meter until it serves waits in their spools, so that
     # the utility misses no interval from the first one it asks for. Hence the gateway's port is chosen here.
-    gateway_port = free_port()
-    sites = []
-    for factory in FACTORIES:
-        site = _site_scene(folder, factory, plants[factory.site_id], identities, gateway_port)
-        ready = await children.start(site.agent)
-        say(f"agent {site.site_id} reads its meter (pid {ready['pid']})")
-        sites.append(site)
-    config = _aggregator_config(identities, vtn["port"], gateway_port, options)
-    aggregator = await children.start(_child(folder, "aggregator", ("aggregator", "run"), config))
+    with reserve_port() as held:
+        gateway_port = held.getsockname()[1]
+        sites = [
+            _site_scene(folder, factory, plant, identities, gateway_port)
+            for factory, plant in zip(FACTORIES, plants, strict=True)
+        ]
+        agents = await children.start_stage([site.agent for site in sites])
+        for site, agent in zip(sites, agents, strict=True):
+            say(f"agent {site.site_id} reads its meter (pid {agent['pid']})")
+        config = _aggregator_config(identities, vtn["port"], gateway_port, options)
+        aggregator = await children.start(_child(folder, AGGREGATOR, ("aggregator", "run"), config))
     say(f"aggregator serves its uplink gateway (mTLS), four VENs and the console (pid {aggregator['pid']})")
     return Scene(
         folder=folder,
         seed=options.seed,
         vtn_url=f"http://127.0.0.1:{vtn['admin_port']}",
-        console_url=f"http://127.0.0.1:{aggregator['console_port']}",
+        console_url=f"http://{reachable(options.console_host)}:{aggregator['console_port']}",
         market_context=shipped(DISPATCHED).market_context,
         sites=tuple(sites),
     )
+
+
+def reachable(host: str) -> str:
+    """How a URL on this machine names a host that a server listens on."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 6:
+        return "[::1]" if address.is_unspecified else f"[{address}]"
+    return "127.0.0.1" if address.is_unspecified else host
 
 
 def _make_certificates(folder: Path, clock: Clock) -> _Identities:
@@ -160,13 +179,15 @@ def _ven_names() -> dict[str, str]:
     return {**{f"standby-{site_id}": f"negawatt-{site_id}" for site_id in SITE_IDS}, ENROLMENT: PORTFOLIO_VEN}
 
 
-def _vtn_config(identities: _Identities) -> dict[str, Any]:
+def _vtn_config(identities: _Identities, plan: EventPlan) -> dict[str, Any]:
     return {
         "vtn_id": VTN_ID,
         "certificate": str(identities.vtn.certificate),
         "key_file": str(identities.vtn.key),
         "roots": str(identities.vtn.roots),
-        "release_s": RELEASE_S,
+        "report_interval_s": round(plan.interval_s),
+        "baseline_s": plan.baseline_s,
+        "release_s": plan.release_s,
     }
 
 
@@ -219,7 +240,6 @@ def _enrolment(enrolment: str, ven_name: str, identity: Identity, vtn_port: int)
             "vtn_roots": str(identity.roots),
             "market_contexts": [shipped(programme).market_context],
             "resources": [{"resource_id": site_id, "rid": f"{site_id}-power"} for site_id in site_ids],
-            "report_lateness_s": REPORT_LATENESS_S,
         },
     }
 

@@ -190,12 +190,14 @@ class _Step:
         leaving = [a for a in running.awards if a.site_id not in stay]
         for one in leaving:
             self.issued.append(await issue_release(tx, running, one, self._now))
-        if self._now <= running.timeline.hold_start:
-            ended = replace(running, state=State.RELEASED)
+        times = running.timeline
+        # Before the ramp no site is held, so none has a way back.
+        back = self._now if self._now < times.ramp_start else self._now + timedelta(seconds=rules.release_s)
+        release_end = min(times.release_end, back)
+        if self._now <= times.hold_start:
+            ended = replace(running, state=State.RELEASED, timeline=replace(times, release_end=release_end))
         else:
-            release_end = min(running.timeline.release_end, self._now + timedelta(seconds=rules.release_s))
-            timeline = replace(running.timeline, hold_end=self._now, release_end=release_end)
-            ended = replace(running, timeline=timeline)
+            ended = replace(running, timeline=replace(times, hold_end=self._now, release_end=release_end))
         await dispatches.change_commitment(tx.connection, ended)
         self.commitment = self.commitment or ended
 

@@ -200,6 +200,8 @@ async def test_the_release_of_an_event_cancelled_in_its_ramp_is_not_planned_over
     await desk.clock.advance(25)
     await desk.service.accept(event(START, status=EventStatus.CANCELLED))
     released = desk.clock.now() + timedelta(seconds=20)
+    assert desk.board.snapshot()["event"]["phase"] == "release"
+    assert desk.board.snapshot()["event"]["release_end"] == released.isoformat()
     early = await desk.service.accept(event(released - timedelta(seconds=1), event_id="e2"))
     assert (early.opt, early.reason) == (OptType.OPT_OUT, "site a serves dispatch p/e1 at that time")
     after = await desk.service.accept(event(released, event_id="e3"))
@@ -225,6 +227,7 @@ async def test_a_cancellation_under_the_same_number_before_the_start_leaves_noth
     (commitment,) = await desk.commitments()
     assert commitment.state is State.RELEASED
     assert (await desk.newest("a")).budget.intervals == ()
+    assert desk.board.snapshot()["event"]["phase"] == "done"
     unheard = await desk.service.accept(event(START, event_id="e9", status=EventStatus.CANCELLED))
     assert unheard.reason == "cancelled, nothing was owed"
 

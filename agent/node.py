@@ -29,6 +29,8 @@ from grid.errors import JournalError
 from grid.units import W_PER_KW
 
 READ_BACK_WITHIN_W = 0.5
+SAME_LIMIT_W = 0.001
+"""NVML counts in mW: closer than this two limits are one."""
 CHECK_EVERY_S = 5.0
 """How often the limits in force are compared with what we wrote, and GPUs that failed are looked for again."""
 LEASE_CHECK_EVERY_S = 1.0
@@ -372,9 +374,12 @@ class LocalNode:
         return ApplyResult(complete=not failed, alarms=(*failed, *self._lost.values(), *self._alarms.values()))
 
     def _reads_back(self, member: _Member, limit_w: float) -> bool:
-        """Whether there is nothing to write; a GPU that cannot be read is written, which says why it fails."""
+        """Whether there is nothing to write; a GPU that cannot be read is written, which says why it fails.
+
+        Exactly: the last cap of a release may be close to the prior limit, and is not it.
+        """
         try:
-            return abs(member.gpu.limit_w() - limit_w) <= READ_BACK_WITHIN_W
+            return abs(member.gpu.limit_w() - limit_w) < SAME_LIMIT_W
         except GpuError:
             return False
 

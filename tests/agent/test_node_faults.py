@@ -240,6 +240,13 @@ async def test_a_limit_that_already_reads_back_is_not_written_again(bench: Bench
     assert bench.second.writes == 2
 
 
+async def test_a_cap_that_almost_is_the_prior_limit_is_given_back_all_the_same(bench: Bench) -> None:
+    with bench.node() as node:
+        await node.apply({"job": DEFAULT_W - 0.3}, bench.lease())
+        assert (await node.restore()).complete
+    assert bench.limits_w() == (DEFAULT_W, DEFAULT_W)
+
+
 async def test_a_gpu_that_takes_no_write_is_told_during_the_event_and_only_read_from_then_on(bench: Bench) -> None:
     bench.first.refuses_write = UNSUPPORTED
     with bench.node() as node:

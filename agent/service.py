@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from grid.errors import ConfigError
 from grid.messages import SiteBudget
 from grid.process.health import AdminServer
 from grid.process.running import write_ready_file
+from grid.units import W_PER_KW
 
 
 async def serve(settings: AgentSettings, clock: Clock, *, ready_file: Path | None, budget_file: Path | None) -> None:
@@ -118,7 +120,7 @@ async def _run(
     }
     routes = [web.get("/status", _status_of(agent, uplink))]
     admin = AdminServer(
-        checks, _metrics(agent, spool), host=settings.admin.host, port=settings.admin.port, routes=routes
+        checks, metrics(agent, spool), host=settings.admin.host, port=settings.admin.port, routes=routes
     )
     async with admin:
         write_ready_file(ready_file, admin_port=admin.port)
@@ -173,10 +175,17 @@ def _status_of(agent: SiteAgent, uplink: Uplink | None) -> Any:
     return status
 
 
-def _metrics(agent: SiteAgent, spool: Spool) -> CollectorRegistry:
+def metrics(agent: SiteAgent, spool: Spool) -> CollectorRegistry:
+    """What /metrics shows."""
     registry = CollectorRegistry()
     power = Gauge("negawatt_site_power_watts", "Power at the meter, import positive", registry=registry)
-    power.set_function(lambda: 1000.0 * (agent.seen.row.get("site_kw") or float("nan")))
+    power.set_function(lambda: _watts(agent.seen.row.get("site_kw")))
     waiting = Gauge("negawatt_telemetry_spool_rows", "Rows the aggregator has not acknowledged", registry=registry)
     waiting.set_function(spool.waiting)
+    evicted = Gauge("negawatt_telemetry_evicted_rows", "Rows that were dropped unsent, ever", registry=registry)
+    evicted.set_function(spool.evicted)
     return registry
+
+
+def _watts(power_kw: float | None) -> float:
+    return math.nan if power_kw is None else power_kw * W_PER_KW

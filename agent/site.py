@@ -32,6 +32,8 @@ TICK_S = 1.0
 AFTER_BOUNDARY_S = 0.2
 """When in its second a tick comes: the meter has published its mean of the last one by then."""
 
+SPOOL_OVERFLOWS = "the spool is full, and telemetry is dropped unsent: bring the uplink back"
+
 _log = structlog.get_logger()
 
 
@@ -290,7 +292,7 @@ class SiteAgent:
         except JournalError as error:
             self._failing("spool", str(error))
             return
-        self._failing("spool", None)
+        self._failing("spool", SPOOL_OVERFLOWS if self._spool.overflowing else None)
         self._last_covered = at
         self._stamped_from = seq if self._stamped_from is None else self._stamped_from
 
@@ -305,8 +307,9 @@ class SiteAgent:
                 await battery.close()
             await self._devices.meter.close()
         if not result.complete:
+            more = f" (and {len(result.alarms) - 1} more)" if len(result.alarms) > 1 else ""
             raise NodeError(
-                f"stopped, but limits are still in force: {'; '.join(result.alarms)}; then start the agent once more"
+                f"stopped, but limits are still in force: {result.alarms[0]}{more}; then start the agent once more"
             )
 
     async def _release(self, battery: Battery) -> None:

@@ -50,6 +50,8 @@ class Spool:
         self._connection = connection
         self._site_id = site_id
         self._max_rows = max_rows
+        self.overflowing = False
+        """The newest row cost the oldest one, which was never acknowledged."""
         self.spool_id: str = connection.execute("SELECT spool_id FROM spool").fetchone()[0]
 
     @classmethod
@@ -76,6 +78,7 @@ class Spool:
             gone = tx.execute("DELETE FROM row WHERE stream = ? AND seq <= ?", (stream, seq - self._max_rows)).rowcount
             if gone:
                 tx.execute("UPDATE stream SET evicted = evicted + ? WHERE stream = ?", (gone, stream))
+        self.overflowing = gone > 0
         return int(seq)
 
     def restamp(self, stream: str, *, from_seq: int, by: timedelta) -> None:

@@ -119,13 +119,13 @@ class FakeNode:
 class Bench:
     """An agent on a clock that only moves when told to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, spool_rows: int = 1000) -> None:
         self.folder = folder
         self.link_lost = False
         self.clock = VirtualClock(START)
         self.grid_clock = AnchoredClock(self.clock)
         self.meter, self.battery, self.node = FakeMeter(self.grid_clock), FakeBattery(), FakeNode()
-        self.spool = Spool.open(folder / "spool.sqlite", "a")
+        self.spool = Spool.open(folder / "spool.sqlite", "a", max_rows=spool_rows)
         self.journal = AgentJournal.open(
             folder / "journal.sqlite", site_id="a", key=Ed25519PrivateKey.generate(), clock=self.grid_clock
         )

@@ -11,6 +11,7 @@ import pytest
 
 from agent.control.tuning import Tuning
 from agent.errors import GpuPermissionError, NodeError
+from agent.service import metrics
 from agent.site import AFTER_BOUNDARY_S, TICK_S
 from grid.messages import METER_COLUMNS, OnLinkLoss
 from tests.agent.disks import read_only
@@ -210,6 +211,26 @@ async def test_limits_are_given_back_when_the_lease_ends_while_the_loop_is_stuck
     await asyncio.gather(running, return_exceptions=True)
     node.close()
     made.close()
+
+
+async def test_telemetry_that_is_dropped_unsent_is_an_alarm_and_counted(tmp_path: Path) -> None:
+    made = Bench(tmp_path, spool_rows=3)
+    for _ in range(5):
+        await made.clock.advance(1)
+        await made.agent.tick(link_lost=False)
+    assert any("dropped unsent" in alarm for alarm in made.agent.seen.alarms)
+    registry = metrics(made.agent, made.spool)
+    assert registry.get_sample_value("negawatt_telemetry_evicted_rows") == 2
+    assert registry.get_sample_value("negawatt_site_power_watts") == pytest.approx(1000 * SITE_KW, abs=10)
+    made.close()
+
+
+@pytest.mark.parametrize(("site_kw", "shown"), [(0.0, "0.0"), (None, "nan")])
+async def test_a_site_that_draws_nothing_is_not_one_without_a_reading(
+    bench: Bench, site_kw: float | None, shown: str
+) -> None:
+    bench.agent.seen.row = {"site_kw": site_kw}
+    assert str(metrics(bench.agent, bench.spool).get_sample_value("negawatt_site_power_watts")) == shown
 
 
 async def test_a_full_disk_stops_telemetry_and_not_control(bench: Bench) -> None:

@@ -59,11 +59,17 @@ def test_resume_forgets_what_the_server_has_of_this_spool_only(tmp_path: Path) -
 
 
 def test_a_full_spool_drops_its_oldest_rows_and_says_how_many(tmp_path: Path) -> None:
-    spool = filled(tmp_path / "s", *range(5), max_rows=3)
-    assert (spool.waiting(), spool.evicted()) == (3, 2)
+    spool = filled(tmp_path / "s", *range(3), max_rows=3)
+    assert (spool.evicted(), spool.overflowing) == (0, False)
+    for k in (3, 4):
+        spool.append(METER_STREAM, START + timedelta(seconds=k), {"site_kw": float(k), "limit_kw": None})
+    assert (spool.waiting(), spool.evicted(), spool.overflowing) == (3, 2, True)
     frame = spool.frame(METER_STREAM, after=-1, dt_s=1)
     assert frame is not None
     assert frame.seq == 2
+    spool.acknowledge(METER_STREAM, 2)
+    spool.append(METER_STREAM, START + timedelta(seconds=5), {"site_kw": 5.0, "limit_kw": None})
+    assert (spool.evicted(), spool.overflowing) == (2, False)
     spool.close()
 
 

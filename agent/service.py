@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 from pydantic import ValidationError
@@ -31,6 +33,8 @@ from grid.messages import SiteBudget
 from grid.process.health import AdminServer
 from grid.process.running import write_ready_file
 from grid.units import W_PER_KW
+
+_log = structlog.get_logger()
 
 
 async def serve(settings: AgentSettings, clock: Clock, *, ready_file: Path | None, budget_file: Path | None) -> None:
@@ -68,7 +72,7 @@ async def serve(settings: AgentSettings, clock: Clock, *, ready_file: Path | Non
                     tuning=settings.control,
                 )
                 if budget_file is not None:
-                    _take_budget_file(agent, budget_file)
+                    _take_budget_file(agent, budget_file, grid_clock.now())
                 await _run(settings, agent, spool, clock, grid_clock, ready_file)
             finally:
                 node.close()
@@ -88,15 +92,23 @@ def _devices(settings: AgentSettings, node: LocalNode, clock: Clock) -> Devices:
     )
 
 
-def _take_budget_file(agent: SiteAgent, path: Path) -> None:
-    """A budget from a file: what an operator without an aggregator holds. Raises ConfigError."""
+def _take_budget_file(agent: SiteAgent, path: Path, now: datetime) -> None:
+    """A budget from a file: what an operator without an aggregator holds.
+
+    One that is over or no newer than what is held is only told of: the same command starts an agent again after a
+    death, and what that left in force must be given back. Raises ConfigError or BudgetRefusedError.
+    """
     try:
         budget = SiteBudget.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise ConfigError(f"cannot read the budget in {path}: {error}") from error
     ack = agent.take_budget(budget)
-    if not ack.accepted:
+    if ack.accepted:
+        return
+    past = budget.not_after <= now or budget.revision <= agent.budget_revision()
+    if budget.site_id != agent.site_id or not past:
         raise BudgetRefusedError(f"the budget in {path} is refused: {ack.reason}")
+    _log.warning("budget not taken, going on without it", file=str(path), why=ack.reason)
 
 
 async def _run(

@@ -119,7 +119,7 @@ async def test_a_restart_after_the_event_gives_back_what_a_killed_agent_left(tmp
         await CLOCK.sleep((end - CLOCK.now()).total_seconds())
         assert reduced(await get(plant["admin_port"], "/caps"))
 
-        ready = await children.start(agent(tmp_path / "agent", plant))
+        ready = await children.start(agent(tmp_path / "agent", plant, "--budget", str(file)))
         await until(plant["admin_port"], "/caps", lambda caps: not reduced(caps))
         await until(ready["admin_port"], "/status", lambda s: s["mode"] == "idle" and not s["caps_active"])
 

@@ -192,6 +192,22 @@ async def test_a_stop_that_leaves_a_limit_in_force_fails_and_says_which(tmp_path
     made.close()
 
 
+async def test_a_gpu_that_is_not_read_is_an_alarm_until_it_is(tmp_path: Path) -> None:
+    made = Bench(tmp_path)
+    gpu = FakeGpu("GPU-0")
+    node = made.local_node(gpu)
+    agent = made.agent_of(node)
+    gpu.refuses_read = GpuPermissionError("not permitted: run the node agent as root")
+    await agent.tick(link_lost=False)
+    assert agent.seen.failing["gpus"] == "GPU-0: not permitted: run the node agent as root"
+    assert agent.seen.failing["gpus"] in agent.seen.alarms
+    gpu.refuses_read = None
+    await agent.tick(link_lost=False)
+    assert agent.seen.failing == {}
+    node.close()
+    made.close()
+
+
 async def test_limits_are_given_back_when_the_lease_ends_while_the_loop_is_stuck(tmp_path: Path) -> None:
     made = Bench(tmp_path)
     gpu = FakeGpu("GPU-0")

@@ -9,8 +9,6 @@ process; a node agent of its own speaks the same port.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +20,7 @@ import structlog
 from agent.control.readings import ClassReading
 from agent.errors import GpuDriverError, GpuError, GpuLostError, GpuTelemetryOnlyError, GpuTransientError, NodeError
 from agent.gpu.device import Found, GpuDevice, Gpus
+from agent.gpu.locks import Locks
 from agent.journal import AgentJournal
 from agent.workloads.jobs import Workloads
 from grid.clock import Clock
@@ -107,7 +106,7 @@ class LocalNode:
     """The GPUs of this machine."""
 
     def __init__(
-        self, gpus: Gpus, class_of: Mapping[str, str], journal: AgentJournal, locks: _Locks, clock: Clock
+        self, gpus: Gpus, class_of: Mapping[str, str], journal: AgentJournal, locks: Locks, clock: Clock
     ) -> None:
         self._gpus = gpus
         self._class_of = class_of
@@ -136,7 +135,7 @@ class LocalNode:
         ``folder`` is the journal's; ``locks`` is one folder for all agents of this machine.
         """
         class_of = {uuid: job.job_id for job in workloads.jobs for uuid in job.gpu_uuids}
-        node = cls(gpus, class_of, journal, _Locks(locks), clock)
+        node = cls(gpus, class_of, journal, Locks(locks), clock)
         try:
             node._locks.take(folder / "node.lock")
             found = gpus.devices()
@@ -192,7 +191,10 @@ class LocalNode:
         return self._result(failed)
 
     async def restore(self) -> ApplyResult:
-        return self._restore(self._members)
+        capped = self._left_out.keys() & self._journal.prior_limits_w().keys()
+        result = self._restore(self._members)
+        alarms = tuple(f"{uuid}: capped and not given back: {self._left_out[uuid]}" for uuid in sorted(capped))
+        return ApplyResult(complete=result.complete and not capped, alarms=(*alarms, *result.alarms))
 
     async def readings(self) -> Mapping[str, ClassReading]:
         members: dict[str, list[_Member]] = {}
@@ -437,40 +439,3 @@ def _member(gpu: GpuDevice, class_id: str | None, journalled_w: float | None) ->
     except GpuTelemetryOnlyError:
         prior_w = None
     return _Member(gpu=gpu, class_id=class_id, prior_w=prior_w, bounds_w=bounds_w)
-
-
-class _Locks:
-    """One a GPU, in a folder that all agents of the machine share, and one for the journal."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._held: dict[Path, int] = {}
-
-    def take_gpu(self, uuid: str) -> None:
-        """Raises NodeError when another process has it."""
-        self.take(self._folder / f"{uuid}.lock")
-
-    def take(self, path: Path) -> None:
-        """Does nothing when we have it. Raises NodeError when another process has it."""
-        if path not in self._held:
-            self._held[path] = _take_lock(path)
-
-    def let_go(self) -> None:
-        while self._held:
-            os.close(self._held.popitem()[1])
-
-
-def _take_lock(path: Path) -> int:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise NodeError(f"cannot open the lock {path}: {error.strerror}; make its folder writable") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise NodeError(
-            f"cannot lock {path} ({error.strerror}): another agent writes these GPUs; stop it first"
-        ) from error
-    return handle

@@ -16,12 +16,15 @@ class FakeGpu:
     def __init__(self, uuid: str) -> None:
         self.uuid = uuid
         self.limit = DEFAULT_W
+        self.refuses_bounds: GpuError | None = None
         self.refuses_read: GpuError | None = None
         self.refuses_limit_read: GpuError | None = None
         self.refuses_write: GpuError | None = None
         self.writes = 0
 
     def bounds_w(self) -> tuple[float, float]:
+        if self.refuses_bounds is not None:
+            raise self.refuses_bounds
         return 100.0, DEFAULT_W
 
     def power_w(self) -> float:

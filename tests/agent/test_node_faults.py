@@ -149,6 +149,26 @@ async def test_a_gpu_whose_limit_is_not_read_at_the_start_is_capped_once_it_is(b
         await asyncio.gather(watch, return_exceptions=True)
 
 
+async def test_a_capped_gpu_that_is_left_out_is_not_called_restored_until_it_is(bench: Bench) -> None:
+    with bench.node() as node:
+        await node.apply({"job": CAP_W}, bench.lease())
+    bench.first.refuses_bounds = GpuTransientError("time-out: it is tried again")
+    with bench.node() as node:
+        result = await node.restore()
+        assert bench.limits_w() == (CAP_W, DEFAULT_W)
+        assert (result.complete, result.alarms) == (
+            False,
+            ("GPU-1: capped and not given back: time-out: it is tried again",),
+        )
+        bench.first.refuses_bounds = None
+        watch = asyncio.create_task(node.watch())
+        await bench.clock.advance(CHECK_EVERY_S)
+        assert (await node.restore()).complete
+        assert bench.limits_w() == (DEFAULT_W, DEFAULT_W)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
 # --- the lease --------------------------------------------------------------------------------------------------
 
 

@@ -27,8 +27,6 @@ ENROLMENT = "portfolio"
 """The enrolment that is dispatched; it covers all three sites."""
 PORTFOLIO_VEN = "negawatt-portfolio"
 VTN_ID = "demo-utility"
-RELEASE_S = 20.0
-REPORT_LATENESS_S = 30.0
 VTN, AGGREGATOR = "vtn", "aggregator"
 """Names of processes; a site's are plant-SITE and agent-SITE."""
 

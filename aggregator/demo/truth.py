@@ -87,7 +87,17 @@ def settle_s(active: Sequence[TrueSecond], limit_kw: float, baseline_kw: float) 
     return None if settled_from is None else float(settled_from * MEAN_OVER_S)
 
 
-def caps_share(hold: Sequence[TrueSecond]) -> float:
-    """Share of the reduction that came from caps, the battery giving the rest."""
-    caps_kw, battery_kw = fmean(s.caps_kw for s in hold), fmean(s.battery_kw for s in hold)
-    return caps_kw / (caps_kw + battery_kw)
+def caps_share(hold: Sequence[TrueSecond]) -> float | None:
+    """Share of caps in what caps and battery took off the meter; None where they took nothing.
+
+    Against what the site would have drawn at the time, not against the baseline: the load's own drift since then is
+    no reduction, and would make shares of well over one.
+    """
+    caps_kw = fmean(s.caps_kw for s in hold)
+    reduction_kw = caps_kw + fmean(s.battery_kw for s in hold)
+    return caps_kw / reduction_kw if reduction_kw > 0 else None
+
+
+def most_battery_kw(seconds: Sequence[TrueSecond]) -> float:
+    """The largest power of the battery, charging or discharging."""
+    return max(abs(s.battery_kw) for s in seconds)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from aggregator.demo.director import Kill
-from aggregator.demo.run import DemoOptions, run_demo
+from aggregator.demo.errors import StoppedError
+from aggregator.demo.plan import Kill
+from aggregator.demo.run import DemoOptions, check, run_demo
 from grid.clock import SystemClock
 from grid.errors import ConfigError
 from grid.process.running import run_until_stopped
@@ -19,7 +23,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     """The noun is its own verb."""
     parser.description = "Runs one utility event from the VTN to a settled statement. Every figure is simulated."
     parser.add_argument("--once", action="store_true", help="run one event, then stop everything and exit")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the summary here (implies --once)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the summary here")
     parser.add_argument("--kill", type=_kill, metavar="SITE@SECONDS", help="SIGKILL a site's agent after dtstart")
     parser.add_argument("--arrivals", type=Path, metavar="FILE", help="recorded LLM requests one site's load follows")
     parser.add_argument("--seed", type=int, default=2026, help="seed of the simulated sites (default %(default)s)")
@@ -38,7 +42,7 @@ def _kill(text: str) -> Kill:
 
 def _run(arguments: argparse.Namespace) -> int:
     options = DemoOptions(
-        once=arguments.once or arguments.json is not None or not sys.stdout.isatty(),
+        once=arguments.once or not sys.stdout.isatty(),
         json_file=arguments.json,
         kill=arguments.kill,
         arrivals=arguments.arrivals,
@@ -46,15 +50,34 @@ def _run(arguments: argparse.Namespace) -> int:
         console_host=arguments.console_host,
         console_port=arguments.console_port,
     )
-    if arguments.keep is None:
-        with tempfile.TemporaryDirectory(prefix="negawatt-demo-") as folder:
-            return _in_folder(Path(folder), options)
+    check(options)
+    with _workplace(arguments.keep) as folder:
+        return run_until_stopped(run_demo(folder, options, SystemClock(), _say))
+
+
+@contextmanager
+def _workplace(keep: Path | None) -> Iterator[Path]:
+    """A folder for the demo; one nobody named outlives it only as the evidence of a failure."""
+    if keep is not None:
+        try:
+            keep.mkdir(parents=True)
+        except FileExistsError as error:
+            raise ConfigError(f"{keep} exists already: name a new folder for --keep") from error
+        except OSError as error:
+            raise ConfigError(f"--keep: cannot make {keep}: {error.strerror}; name another folder") from error
+        yield keep.resolve()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="negawatt-demo-"))
     try:
-        arguments.keep.mkdir(parents=True)
-    except FileExistsError as error:
-        raise ConfigError(f"{arguments.keep} exists already: name a new folder for --keep") from error
-    return _in_folder(arguments.keep.resolve(), options)
+        yield folder
+    except StoppedError:
+        shutil.rmtree(folder)
+        raise
+    except BaseException:
+        _say(f"logs and data of this run are kept in {folder}")
+        raise
+    shutil.rmtree(folder)
 
 
-def _in_folder(folder: Path, options: DemoOptions) -> int:
-    return run_until_stopped(run_demo(folder, options, SystemClock(), lambda line: print(line, flush=True)))
+def _say(line: str) -> None:
+    print(line, flush=True)

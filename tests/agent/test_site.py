@@ -17,6 +17,7 @@ from grid.messages import METER_COLUMNS, OnLinkLoss
 from tests.agent.disks import read_only
 from tests.agent.gpus import FakeGpu
 from tests.agent.site_bench import GPU_KW, SITE_KW, START, Bench
+from tests.agent.tasks import stopped
 
 
 @pytest.fixture
@@ -24,8 +25,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     made = Bench(tmp_path)
     running = asyncio.create_task(made.agent.run(link_lost=lambda: made.link_lost, ticked=lambda: None))
     yield made
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await stopped(running)
     made.close()
 
 
@@ -152,8 +152,7 @@ async def test_a_clean_stop_gives_every_device_back(tmp_path: Path) -> None:
     made.agent.take_budget(made.budget(SITE_KW * 0.9))
     await made.clock.advance(5)
     restored = made.node.restored
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await stopped(running)
     assert made.node.restored == restored + 1
     assert made.battery.told[-2:] == ["release", "close"]
     assert made.meter.closed
@@ -223,8 +222,7 @@ async def test_limits_are_given_back_when_the_lease_ends_while_the_loop_is_stuck
     assert gpu.limit < 400.0
     await made.clock.advance(2)
     assert gpu.limit == 400.0
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await stopped(running)
     node.close()
     made.close()
 

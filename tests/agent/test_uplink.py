@@ -40,6 +40,7 @@ from grid.messages import (
     encode,
 )
 from grid.process.listen import listen
+from tests.agent.tasks import stopped
 
 CLOCK = SystemClock()
 M = TypeVar("M", bound=Message)
@@ -165,8 +166,7 @@ async def while_linked(uplink: Uplink, body: Callable[[], Awaitable[None]]) -> N
     try:
         await body()
     finally:
-        link.cancel()
-        await asyncio.gather(link, return_exceptions=True)
+        await stopped(link)
 
 
 async def test_rows_are_kept_until_committed_and_resumed_where_the_server_says(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from grid.messages import BudgetInterval, SiteBudget
 from tests.agent.control.plant import Plant
 
 START = datetime(2026, 7, 1, 16, 0, tzinfo=UTC)
-BEFORE_S, RAMP_S, HOLD_S, RELEASE_S, AFTER_S = 100, 20, 90, 20, 15
+BEFORE_S, RAMP_S, HOLD_S, RELEASE_S, AFTER_S = 100, 20, 90, 20, 40
 DEAD_S = 3
 """How long a killed agent is gone; the battery's dead-man waits longer."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from agent.control.readings import Mode
 from agent.control.tuning import Tuning
-from tests.agent.control.campaign import BEFORE_S, DEAD_S, HOLD_S, RAMP_S, RELEASE_S, START, run_event
+from tests.agent.control.campaign import AFTER_S, BEFORE_S, DEAD_S, HOLD_S, RAMP_S, RELEASE_S, START, run_event
 from tests.agent.control.plant import Plant
 
 
@@ -60,7 +60,7 @@ def test_an_agent_killed_in_the_release_takes_the_ramp_up_where_it_is() -> None:
     ramp = 0.22 * np.arange(back_s - killed_s + 5, RELEASE_S) / RELEASE_S
     assert (outcome.over[back_s : back_s + len(ramp)] - ramp).max() <= 0.03
     modes = [a.mode for a in outcome.actions[killed_s:]]
-    assert modes == [Mode.RELEASE] * (RELEASE_S - 5 - DEAD_S) + [Mode.IDLE] * 15
+    assert modes == [Mode.RELEASE] * (RELEASE_S - 5 - DEAD_S) + [Mode.IDLE] * AFTER_S
 
 
 def test_before_the_event_nothing_is_touched_and_after_it_nothing_is_left() -> None:
@@ -69,8 +69,16 @@ def test_before_the_event_nothing_is_touched_and_after_it_nothing_is_left() -> N
     assert all(a.caps_w is None and a.battery_kw is None and a.mode is Mode.IDLE for a in before)
     end = BEFORE_S + RAMP_S + HOLD_S + RELEASE_S
     assert all(a.caps_w is None for a in outcome.actions[end + 1 :])
-    after = np.array(outcome.plant.log[end + 3 :])[:, 0]
-    assert after.mean() <= outcome.baseline_kw * 1.05
+
+
+def test_the_meter_does_not_rebound_after_the_release_though_the_battery_recharges() -> None:
+    outcome = run_event(Plant(seed=21, start=START), share=None)
+    end = BEFORE_S + RAMP_S + HOLD_S + RELEASE_S
+    site_kw, battery_kw, caps_kw = np.array(outcome.plant.log[end + 5 :]).T
+    untouched_kw = site_kw + battery_kw + caps_kw
+    assert battery_kw.min() < 0.0
+    rebound_kw = site_kw - np.maximum(untouched_kw, outcome.baseline_kw)
+    assert np.convolve(rebound_kw, np.full(5, 0.2), "valid").max() <= 0.02 * outcome.baseline_kw
 
 
 def test_flex_0_and_every_other_gpu_is_in_the_first_table_and_flex_0_is_never_reduced() -> None:

@@ -150,12 +150,13 @@ async def test_a_vendor_may_count_discharge_negative() -> None:
         assert (await client.read(MEASUREMENT))["W"] == -3000
 
 
-async def test_a_taken_port_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_taken_port_is_an_error_of_one_line() -> None:
     meter = Meter(reference_site())
     async with ModbusDevice(meter.registers) as first:
-        with pytest.raises(AddressInUseError, match=f":{first.port}: stop what uses it"):
+        with pytest.raises(AddressInUseError, match=f":{first.port}: stop what uses it") as refused:
             async with ModbusDevice(meter.registers, port=first.port):
                 pass
+    assert "\n" not in str(refused.value)
 
 
 def test_storage_keeps_its_bounds_and_its_energy() -> None:

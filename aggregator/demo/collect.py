@@ -122,11 +122,16 @@ async def _response_s(http: Http, timeline: Timeline, site: SiteScene, budget: B
     """From dtstart, or the first budget's ack if later, until every GPU and the battery were written once."""
     since = max(timeline.start, budget.first_acked_at)
     writes = await http.get(f"{site.plant_url}/writes?since={since:%Y-%m-%dT%H:%M:%S.%fZ}")
+    written = all_written(writes)
+    # A write after the hold is no response: it gives a limit back.
+    return (written - since).total_seconds() if written is not None and written < timeline.active.end else None
+
+
+def all_written(writes: Mapping[str, Any]) -> datetime | None:
+    """When the last of GPUs and battery was written first; None when one never was."""
     lost = set(writes["lost"])  # nothing can be written to a GPU that fell off its bus
     written = [*(at for uuid, at in writes["gpus"].items() if uuid not in lost), writes["battery"]]
-    if None in written:
-        return None
-    return (max(_moments(written)) - since).total_seconds()
+    return None if None in written else max(_moments(written))
 
 
 def held_budget(revisions: Sequence[Mapping[str, Any]], site_id: str) -> Budget | None:

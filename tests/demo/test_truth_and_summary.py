@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.demo.collect import held_budget, verify_audit
+from aggregator.demo.collect import all_written, held_budget, verify_audit
 from aggregator.demo.errors import DemoError
 from aggregator.demo.summary import AuditSummary, OutageSummary, SettlementSummary, SiteSummary, Summary
 from aggregator.demo.truth import (
@@ -67,6 +67,14 @@ def test_what_a_site_held_is_the_newest_revision_it_accepted() -> None:
     assert (budget.limit_kw, budget.first_acked_at) == (79.0, START + timedelta(seconds=2))
     assert held_budget([refused, unheard], "a") is None
     assert held_budget([first], "b") is None
+
+
+def test_a_response_is_there_when_every_gpu_that_can_be_and_the_battery_were_written() -> None:
+    first, last = at(0.2).isoformat(), at(0.4).isoformat()
+    writes = {"gpus": {"1": first, "2": last, "3": None}, "battery": first, "lost": ["3"]}
+    assert all_written(writes) == at(0.4)
+    assert all_written({**writes, "lost": []}) is None
+    assert all_written({**writes, "battery": None}) is None
 
 
 async def test_a_chain_that_does_not_verify_is_a_figure_with_its_reason(tmp_path: Path) -> None:

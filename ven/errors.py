@@ -2,7 +2,8 @@
 
 NegawattError
 └── VenError
-    ├── WireError              a message cannot be read, fails the schema, or its signature does not hold
+    ├── WireError              a message cannot be read or written, or fails the schema
+    │   └── SignatureError     its signature does not hold: not signed, by somebody else, altered, replayed
     ├── EventError             one event cannot be taken; carries the OpenADR response code
     ├── VtnUnreachableError    no answer: connection refused, time out, connection lost
     ├── VtnError               the VTN answered this message with an HTTP or OpenADR error code
@@ -20,7 +21,11 @@ class VenError(NegawattError):
 
 
 class WireError(VenError):
-    """A message cannot be read, fails the schema, or its signature does not hold."""
+    """A message cannot be read or written, or fails the schema."""
+
+
+class SignatureError(WireError):
+    """A message's signature does not hold."""
 
 
 class EventError(VenError):

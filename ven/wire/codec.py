@@ -1,85 +1,30 @@
-"""Messages to bytes and back: the schema, the signature, and our types at both ends.
-
-openleadr is used as a codec only, and nothing of it leaves this package: no dictionaries, no errors.
-"""
+"""One party's messages with another: typed values on our side, bytes on the other, signed as agreed."""
 
 from __future__ import annotations
 
-from typing import assert_never
-from xml.parsers.expat import ExpatError
+from datetime import datetime
 
-from lxml import etree  # type: ignore[import-untyped]
-from openleadr.messaging import create_message, parse_message, validate_xml_schema
-
-from grid.clock import Clock
-from ven.errors import WireError
-from ven.wire.decode import from_openleadr
-from ven.wire.encode import to_openleadr
-from ven.wire.messages import (
-    CanceledReport,
-    CreatedEvent,
-    CreatedReport,
-    CreatePartyRegistration,
-    Incoming,
-    Outgoing,
-    Poll,
-    RegisterReport,
-    RequestEvent,
-    Response,
-    Service,
-    UpdateReport,
-)
-from ven.wire.signatures import Signer, Verifier
+from ven.wire.payload import Message, decode, encode
+from ven.wire.signature import Signer, Verifier, unsigned
 
 
 class Codec:
-    """One VEN's messages at one VTN."""
+    """With a signer what we send is signed; with a verifier what we take must be."""
 
-    def __init__(self, signer: Signer, verifier: Verifier, clock: Clock) -> None:
+    def __init__(self, signer: Signer | None, verifier: Verifier | None) -> None:
         self._signer = signer
         self._verifier = verifier
-        self._clock = clock
 
-    def sign(self, payload: bytes) -> bytes:
-        """What goes over the wire now: ``payload`` from ``encode`` with a fresh signature."""
-        return self._signer.sign(payload, self._clock.now())
+    def seal(self, signed_object: bytes, now: datetime) -> bytes:
+        """What goes over the wire now, around bytes that ``encode`` made."""
+        return unsigned(signed_object) if self._signer is None else self._signer.sign(signed_object, now)
 
-    def decode(self, content: bytes) -> Incoming:
-        """The VTN's message: schema and signature checked. Raises WireError."""
-        try:
-            tree = validate_xml_schema(content)
-        except etree.XMLSyntaxError as error:
-            raise WireError(f"the VTN's message is not OpenADR 2.0b: {error}") from error
-        self._verifier.verify(tree, self._clock.now())
-        try:
-            name, fields = parse_message(content)
-        # openleadr's normalisation raises whatever its guesses stumble over.
-        except (ValueError, KeyError, TypeError, AttributeError, ExpatError) as error:
-            raise WireError(f"the VTN's message cannot be read: {error!r}") from error
-        return from_openleadr(name, fields)
+    def write(self, message: Message, now: datetime) -> bytes:
+        """``seal`` of ``encode``. Raises WireError."""
+        return self.seal(encode(message), now)
 
-
-def encode(message: Outgoing) -> bytes:
-    """The unsigned oadrPayload, the same bytes for the same message. Raises WireError."""
-    name, fields = to_openleadr(message)
-    content: bytes = create_message(name, disable_signature=True, **fields).encode()
-    try:
-        validate_xml_schema(content)
-    except etree.XMLSyntaxError as error:
-        raise WireError(f"{name} would break the schema: {error}") from error
-    return content
-
-
-def service_of(message: Outgoing) -> Service:
-    """The endpoint a message goes to."""
-    match message:
-        case CreatePartyRegistration() | Response():
-            return Service.REGISTER_PARTY
-        case Poll():
-            return Service.POLL
-        case RequestEvent() | CreatedEvent():
-            return Service.EVENT
-        case RegisterReport() | CreatedReport() | CanceledReport() | UpdateReport():
-            return Service.REPORT
-        case _:
-            assert_never(message)
+    def read(self, content: bytes, now: datetime) -> Message:
+        """The message, once signature and schema hold. Raises WireError."""
+        if self._verifier is not None:
+            content = self._verifier.verify(content, now).content
+        return decode(content)

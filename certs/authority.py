@@ -1,7 +1,7 @@
 """A certificate authority of one trust domain: a self-signed root that signs leaves directly.
 
 Two authorities exist from the first day, the utility's and our site PKI, and neither trusts the other's leaves.
-EC P-256 throughout; the root's key stays in its folder, 0600.
+The root's key, EC P-256 unless RSA is asked for, stays in its folder, 0600.
 """
 
 from __future__ import annotations
@@ -11,12 +11,19 @@ from datetime import timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from certs.errors import CertificateError
-from certs.files import read_certificates, read_private_key, write_certificates, write_private_key
+from certs.files import (
+    KeyType,
+    LeafKey,
+    generate_key,
+    read_certificates,
+    read_leaf_key,
+    write_certificates,
+    write_private_key,
+)
 from grid.clock import Clock
 
 CERTIFICATE_FILE = "ca.pem"
@@ -31,12 +38,12 @@ class Authority:
     """A root certificate and its key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: LeafKey
 
     @classmethod
-    def create(cls, folder: Path, *, name: str, clock: Clock) -> Authority:
+    def create(cls, folder: Path, *, name: str, clock: Clock, key_type: KeyType = KeyType.EC) -> Authority:
         """Make a new root in ``folder``. Raises CertificateError when one is there already."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = generate_key(key_type)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         now = clock.now()
         certificate = (
@@ -61,9 +68,9 @@ class Authority:
         """Read the root ``create`` made. Raises CertificateError."""
         if not (folder / CERTIFICATE_FILE).exists():
             raise CertificateError(f"there is no authority in {folder}: run `negawatt certs init` first")
-        key = read_private_key(folder / KEY_FILE)
+        key = read_leaf_key(folder / KEY_FILE)
         (certificate,) = read_certificates(folder / CERTIFICATE_FILE)
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        if key.public_key() != certificate.public_key():
             raise CertificateError(f"{folder / KEY_FILE} is not the key of {folder / CERTIFICATE_FILE}")
         return cls(certificate=certificate, key=key)
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from certs.authority import CERTIFICATE_FILE, Authority
+from certs.files import KeyType
 from certs.fingerprint import openadr_fingerprint
 from certs.issuance import LOOPBACK_HOSTS, Role, issue
 from grid.clock import SystemClock
@@ -18,6 +19,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     init = verbs.add_parser("init", help="make a certificate authority (a trust domain)")
     init.add_argument("--dir", type=Path, required=True, help="folder for the authority's certificate and key")
     init.add_argument("--name", required=True, help="common name of the root, e.g. 'Negawatt site PKI'")
+    _add_key_type(init)
     init.set_defaults(run=_init)
 
     leaf = verbs.add_parser("issue", help="issue a certificate and its key")
@@ -26,11 +28,18 @@ def register(parser: argparse.ArgumentParser) -> None:
     leaf.add_argument("--name", required=True, help="site id, VEN name or server name")
     leaf.add_argument("--host", action="append", help="host or address a server answers at (repeatable)")
     leaf.add_argument("--out", type=Path, required=True, help="folder for the certificate, its key and the roots")
+    _add_key_type(leaf)
     leaf.set_defaults(run=_issue)
 
 
+def _add_key_type(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--key-type", type=KeyType, choices=list(KeyType), default=KeyType.EC, help="kind of key (default: ec)"
+    )
+
+
 def _init(arguments: argparse.Namespace) -> int:
-    Authority.create(arguments.dir, name=arguments.name, clock=SystemClock())
+    Authority.create(arguments.dir, name=arguments.name, clock=SystemClock(), key_type=arguments.key_type)
     print(f"authority {arguments.name!r} made: {arguments.dir / CERTIFICATE_FILE}")
     return 0
 
@@ -43,6 +52,7 @@ def _issue(arguments: argparse.Namespace) -> int:
         folder=arguments.out,
         clock=SystemClock(),
         hosts=arguments.host or LOOPBACK_HOSTS,
+        key_type=arguments.key_type,
     )
     print(f"certificate {identity.certificate}")
     print(f"OpenADR fingerprint {openadr_fingerprint(identity.certificate.read_bytes())}")

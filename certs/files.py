@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -19,6 +21,20 @@ from cryptography.hazmat.primitives.serialization import (
 from certs.errors import CertificateError
 
 LeafKey = EllipticCurvePrivateKey | RSAPrivateKey
+
+
+class KeyType(StrEnum):
+    """The kinds of key that OpenADR 2.0b knows: EC on P-256, RSA of 2048 bits."""
+
+    EC = "ec"
+    RSA = "rsa"
+
+
+def generate_key(key_type: KeyType) -> LeafKey:
+    """A new key. An RSA key takes a large part of a second to find."""
+    if key_type is KeyType.RSA:
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def write_private_key(path: Path, key: PrivateKeyTypes) -> None:

@@ -13,13 +13,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs.authority import BACKDATED, Authority
 from certs.errors import CertificateError
-from certs.files import write_certificates, write_private_key
+from certs.files import KeyType, generate_key, write_certificates, write_private_key
 from certs.identity import site_urn
 from certs.tls import Identity
 from grid.clock import Clock
@@ -47,11 +46,12 @@ def issue(
     folder: Path,
     clock: Clock,
     hosts: Sequence[str] = LOOPBACK_HOSTS,
+    key_type: KeyType = KeyType.EC,
 ) -> Identity:
     """Make ``name.key``, ``name.pem`` and ``name-roots.pem`` in ``folder``. Raises CertificateError."""
     if not _NAME.fullmatch(name):
         raise CertificateError(f"{name!r} cannot name a certificate: use letters, digits, '.', '_' and '-', 64 at most")
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = generate_key(key_type)
     now = clock.now()
     certificate = (
         x509.CertificateBuilder()
@@ -62,7 +62,7 @@ def issue(
         .not_valid_before(now - BACKDATED)
         .not_valid_after(min(now + LEAF_LIFETIME, authority.certificate.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_AUTHENTICATES, critical=True)
+        .add_extension(_key_usage(key_type), critical=True)
         .add_extension(_usages(role), critical=False)
         .add_extension(x509.SubjectAlternativeName(_names(role, name, hosts)), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -98,14 +98,16 @@ def _host(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-_AUTHENTICATES = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=True,
-    key_cert_sign=False,
-    crl_sign=False,
-    encipher_only=False,
-    decipher_only=False,
-)
+def _key_usage(key_type: KeyType) -> x509.KeyUsage:
+    """Signing; and what TLS 1.2 needs of the key, which for RSA is the key transport of TLS_RSA_* suites."""
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=key_type is KeyType.RSA,
+        data_encipherment=False,
+        key_agreement=key_type is KeyType.EC,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

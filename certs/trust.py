@@ -25,7 +25,7 @@ class ChainTrust:
     """The roots of one domain; with a host, only servers that name it."""
 
     def __init__(self, roots: Sequence[Certificate], host: str | None = None) -> None:
-        self._store = Store(roots)
+        self._store = Store(list(roots))
         self._host = None if host is None else _host(host)
 
     def check(self, chain: Sequence[Certificate], now: datetime) -> None:

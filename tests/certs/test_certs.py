@@ -9,9 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from certs.authority import Authority
 from certs.errors import CertificateError
+from certs.files import KeyType, read_leaf_key
 from certs.fingerprint import openadr_fingerprint
 from certs.identity import site_of_peer
 from certs.issuance import Role, issue
@@ -135,3 +138,50 @@ def test_command_line_makes_a_domain_and_a_certificate(tmp_path: Path, capsys: p
         CLOCK,
     )
     assert main([*issue_site[:-3], "bad name!", *issue_site[-2:]]) == CertificateError.exit_code
+
+
+@pytest.mark.parametrize("authority_key", list(KeyType))
+@pytest.mark.parametrize("leaf_key", list(KeyType))
+async def test_authorities_and_leaves_have_the_kind_of_key_that_was_asked_for(
+    authority_key: KeyType, leaf_key: KeyType, tmp_path: Path
+) -> None:
+    Authority.create(tmp_path / "pki", name="utility PKI", clock=CLOCK, key_type=authority_key)
+    authority = Authority.open(tmp_path / "pki")
+    gateway = issue(authority, role=Role.GATEWAY, name="gateway", folder=tmp_path, clock=CLOCK, key_type=leaf_key)
+    site = issue(authority, role=Role.SITE, name="s1", folder=tmp_path, clock=CLOCK, key_type=leaf_key)
+    kinds = {KeyType.EC: EllipticCurvePrivateKey, KeyType.RSA: RSAPrivateKey}
+    assert isinstance(authority.key, kinds[authority_key])
+    key = read_leaf_key(site.key)
+    assert isinstance(key, kinds[leaf_key])
+    assert key.key_size == {KeyType.EC: 256, KeyType.RSA: 2048}[leaf_key]
+    check_identity(site, CLOCK)
+    assert await handshake(gateway, site) == "s1"
+
+
+def test_an_rsa_leaf_can_speak_the_suite_that_openadr_requires(site_pki: Authority, tmp_path: Path) -> None:
+    identity = issue(site_pki, role=Role.GATEWAY, name="g", folder=tmp_path, clock=CLOCK, key_type=KeyType.RSA)
+    client = issue(site_pki, role=Role.SITE, name="s", folder=tmp_path, clock=CLOCK, key_type=KeyType.RSA)
+    context, connects = server_context(identity), client_context(client)
+    for each in (context, connects):
+        each.maximum_version = ssl.TLSVersion.TLSv1_2
+        each.set_ciphers("AES128-SHA256")
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    outgoing = connects.wrap_bio(to_client, to_server, server_hostname="127.0.0.1")
+    for end in (outgoing, server, outgoing, server):
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    cipher = server.cipher()
+    assert cipher is not None
+    assert cipher[0] == "AES128-SHA256"
+
+
+def test_command_line_issues_rsa_keys(tmp_path: Path) -> None:
+    pki, out = str(tmp_path / "pki"), str(tmp_path)
+    assert main(["certs", "init", "--dir", pki, "--name", "PKI", "--key-type", "rsa"]) == 0
+    issue_ven = ["certs", "issue", "--dir", pki, "--role", "ven", "--name", "v1", "--out", out]
+    assert main([*issue_ven, "--key-type", "rsa"]) == 0
+    assert isinstance(read_leaf_key(tmp_path / "v1.key"), RSAPrivateKey)
+    assert isinstance(Authority.open(tmp_path / "pki").key, RSAPrivateKey)

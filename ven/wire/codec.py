@@ -25,6 +25,11 @@ class Codec:
 
     def read(self, content: bytes, now: datetime) -> Message:
         """The message, once signature and schema hold. Raises WireError."""
-        if self._verifier is not None:
-            content = self._verifier.verify(content, now).content
-        return decode(content)
+        return self.open(content, now)[0]
+
+    def open(self, content: bytes, now: datetime) -> tuple[Message, str | None]:
+        """``read``, and the signer's fingerprint; None where nothing has to be signed."""
+        if self._verifier is None:
+            return decode(content), None
+        covered = self._verifier.verify(content, now)
+        return decode(covered.content), covered.fingerprint

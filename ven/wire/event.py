@@ -6,6 +6,7 @@ ends with the event. An event that cannot be read becomes ``UnreadableEvent`` an
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -139,6 +140,8 @@ class UnreadableEvent:
     """One oadrEvent whose content makes no sense; the others of its message are not touched (rule 19)."""
 
     event_id: str
+    """Empty where not even that could be read: the event cannot be answered, and who looks for events that are absent
+    from the message does not know which this one was."""
     modification_number: int
     reason: str
     response_required: bool
@@ -310,6 +313,8 @@ def _write_baseline(baseline: EventBaseline) -> str:
 
 _EVENT = tag("oadr", "oadrEvent")
 _EI_EVENT = tag("ei", "eiEvent")
+_RESPONSE_REQUIRED = tag("oadr", "oadrResponseRequired")
+_MODIFICATION = re.compile("[0-9]{1,10}")
 _INTERVAL = tag("ei", "interval")
 _INTERVALS = tag("strm", "intervals")
 _SIGNAL_PAYLOAD = tag("ei", "signalPayload")
@@ -362,52 +367,52 @@ def read_distribute_event(element: Element) -> DistributeEvent:
 
 
 def set_invalid_events_apart(element: Element) -> tuple[UnreadableEvent, ...]:
-    """Take the events that the schema refuses out of an oadrDistributeEvent; those that can be answered, come back."""
+    """Take what the schema refuses out of an oadrDistributeEvent; it comes back as what is known of it."""
     apart = []
     for event in tuple(children(element, _EVENT)):
-        found = event.find(_EI_EVENT)
-        reason = "there is no eiEvent" if found is None else fault(found)
+        reason = _fault_of_event(event)
         if reason is not None:
             element.remove(event)
-            if (unreadable := _unreadable(event, reason)) is not None:
-                apart.append(unreadable)
+            apart.append(_unreadable(event, reason))
     return tuple(apart)
 
 
-def _unreadable(event: Element, reason: str) -> UnreadableEvent | None:
-    """None where the event cannot even be named."""
+def _fault_of_event(event: Element) -> str | None:
+    # The schema knows oadrEvent only within its message, so its parts are looked at.
+    if [part.tag for part in event] != [_EI_EVENT, _RESPONSE_REQUIRED] or event.attrib:
+        return "an oadrEvent is an eiEvent and an oadrResponseRequired"
+    return fault(event[0]) or fault(event[1])
+
+
+def _unreadable(event: Element, reason: str) -> UnreadableEvent:
     descriptor = event.find(f"{_EI_EVENT}/{tag('ei', 'eventDescriptor')}")
-    if descriptor is None:
-        return None
-    event_id = descriptor.findtext(tag("ei", "eventID"))
-    modification = descriptor.findtext(tag("ei", "modificationNumber")) or ""
-    if not event_id or not modification.strip().isdecimal():
-        return None
-    return UnreadableEvent(
-        event_id=event_id,
-        modification_number=int(modification[:10]),
-        reason=reason,
-        response_required=_response_required(event),
-    )
+    if descriptor is not None:
+        event_id = descriptor.findtext(tag("ei", "eventID"))
+        modification = (descriptor.findtext(tag("ei", "modificationNumber")) or "").strip()
+        if event_id and _MODIFICATION.fullmatch(modification):
+            return UnreadableEvent(
+                event_id=event_id,
+                modification_number=int(modification),
+                reason=reason,
+                response_required=_response_required(event),
+            )
+    return UnreadableEvent(event_id="", modification_number=0, reason=reason, response_required=False)
 
 
 def _response_required(event: Element) -> bool:
-    word: str | None = event.findtext(tag("oadr", "oadrResponseRequired"))
+    word: str | None = event.findtext(_RESPONSE_REQUIRED)
     return (word or "always").strip() != "never"
 
 
 def _read_offered(event: Element) -> WireEvent | UnreadableEvent:
     try:
         return _read_event(event)
-    except (WireError, IndexError, ValueError) as error:
-        unreadable = _unreadable(event, str(error))
-        if unreadable is None:
-            raise WireError(f"an event that cannot be read: {error}") from error
-        return unreadable
+    except (WireError, IndexError, TypeError, ValueError) as error:
+        return _unreadable(event, str(error))
 
 
 def _read_event(event: Element) -> WireEvent:
-    fields = Fields(event.find(_EI_EVENT))
+    fields = Fields(Fields(event).need(_EI_EVENT))
     descriptor = Fields(fields.need(tag("ei", "eventDescriptor")))
     period = Fields(Fields(fields.need(tag("ei", "eiActivePeriod"))).need(PROPERTIES))
     signals = fields.need(tag("ei", "eiEventSignals"))

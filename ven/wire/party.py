@@ -252,12 +252,12 @@ def read_create_party_registration(element: Element) -> CreatePartyRegistration:
     )
 
 
-def _read_info(element: Element) -> tuple[Info, ...]:
-    return tuple(Info(key=one[0].text or "", value=one[1].text or "") for one in children(element, _INFO))
+def read_info(element: Element) -> Info:
+    return Info(key=element[0].text or "", value=element[1].text or "")
 
 
 def _read_named(element: Element) -> NamedInfo:
-    return NamedInfo(name=inner(element), info=_read_info(element))
+    return NamedInfo(name=inner(element), info=tuple(map(read_info, children(element, _INFO))))
 
 
 def _read_profile(element: Element) -> Profile:

@@ -17,6 +17,7 @@ from ven.wire.event import (
     CreatedEvent,
     DistributeEvent,
     RequestEvent,
+    UnreadableEvent,
     read_created_event,
     read_distribute_event,
     read_request_event,
@@ -52,6 +53,7 @@ from ven.wire.party import (
     read_canceled_party_registration,
     read_create_party_registration,
     read_created_party_registration,
+    read_info,
     read_named_infos,
     read_oadr_response,
     read_poll,
@@ -77,9 +79,12 @@ from ven.wire.report import (
     UpdateReport,
     read_cancel_report,
     read_canceled_report,
+    read_control_state,
     read_create_report,
     read_created_report,
     read_description,
+    read_feed,
+    read_payload,
     read_pending,
     read_register_report,
     read_registered_report,
@@ -98,7 +103,7 @@ from ven.wire.report import (
     write_updated_report,
 )
 from ven.wire.schema import fault, parse
-from ven.wire.xml import NAMESPACES, Element, local, read_bool, read_duration, tag
+from ven.wire.xml import NAMESPACES, Element, local, read_bool, read_duration, read_float, tag
 
 Message = (
     QueryRegistration
@@ -222,20 +227,24 @@ def read_message(root: Element, *, checked: bool = True) -> Message:
     binding = _BY_TAG.get(element.tag)
     if binding is None:
         raise WireError(f"{local(element.tag)} is no message of OpenADR 2.0b")
-    apart: tuple[Any, ...] = ()
+    apart: tuple[UnreadableEvent, ...] = ()
     if checked and (reason := fault(root)) is not None:
         if element.tag == _DISTRIBUTE_EVENT:
             apart = set_invalid_events_apart(element)
         if not apart or (reason := fault(root)) is not None:
             raise WireError(f"{binding.name} is not OpenADR 2.0b: {reason}")
-    try:
-        message: Message = binding.read(element)
-    except (IndexError, ValueError, TypeError) as error:
-        raise WireError(f"{binding.name} cannot be read: {error!r}") from error
+    message: Message = _read(element, binding.read)
     if apart:
         assert isinstance(message, DistributeEvent)
         return replace(message, events=message.events + apart)
     return message
+
+
+def _read(element: Element, reader: Callable[[Element], Any]) -> Any:
+    try:
+        return reader(element)
+    except (IndexError, ValueError, TypeError) as error:
+        raise WireError(f"{local(element.tag)} cannot be read: {error!r}") from error
 
 
 def message_element(root: Element) -> Element:
@@ -264,6 +273,12 @@ _FRAGMENTS: dict[str, Callable[[Element], Any]] = {
     "oadrPendingReports": read_pending,
     "oadrSamplingRate": read_sampling,
     "oadrPayloadResourceStatus": read_status,
+    "oadrLoadControlState": read_control_state,
+    "oadrReportPayload": read_payload,
+    "oadrGBPayload": read_feed,
+    "oadrGBDataDescription": read_feed,
+    "oadrInfo": read_info,
+    "pulseFactor": read_float,
     "oadrDeviceClass": read_target,
     "oadrProfiles": read_profiles,
     "oadrServiceSpecificInfo": read_named_infos,
@@ -313,7 +328,4 @@ def decode_any(content: bytes, *, checked: bool = True) -> tuple[str, Any]:
         raise WireError(f"{local(element.tag)} is nothing of OpenADR 2.0b that can be read alone")
     if checked and (reason := fault(root)) is not None:
         raise WireError(f"{local(element.tag)} is not OpenADR 2.0b: {reason}")
-    try:
-        return local(element.tag), reader(element)
-    except (IndexError, ValueError, TypeError) as error:
-        raise WireError(f"{local(element.tag)} cannot be read: {error!r}") from error
+    return local(element.tag), _read(element, reader)

@@ -358,11 +358,10 @@ def _write_interval(interval: ReportInterval) -> str:
     start = "" if interval.start is None else dtstart(interval.start)
     lasts = "" if interval.duration_s is None else duration(interval.duration_s)
     uid = "" if interval.uid is None else f"<xcal:uid><xcal:text>{text(interval.uid)}</xcal:text></xcal:uid>"
+    feed = ""
     if interval.green_button is not None:
-        data = f"<oadr:oadrGBPayload>{_canonical_feed(interval.green_button)}</oadr:oadrGBPayload>"
-    else:
-        data = "".join(map(_write_payload, interval.payloads))
-    return f"<ei:interval>{start}{lasts}{uid}{data}</ei:interval>"
+        feed = f"<oadr:oadrGBPayload>{_canonical_feed(interval.green_button)}</oadr:oadrGBPayload>"
+    return f"<ei:interval>{start}{lasts}{uid}{''.join(map(_write_payload, interval.payloads))}{feed}</ei:interval>"
 
 
 def _write_payload(payload: ReportPayload) -> str:
@@ -381,15 +380,17 @@ def _write_payload(payload: ReportPayload) -> str:
     )
 
 
+_CONTROLS = {
+    "capacity": "oadrCapacity",
+    "level_offset": "oadrLevelOffset",
+    "percent_offset": "oadrPercentOffset",
+    "set_point": "oadrSetPoint",
+}
+
+
 def _write_status(status: ResourceStatus) -> str:
     controls = "".join(
-        "" if value is None else f"<oadr:{name}>{_write_control(value)}</oadr:{name}>"
-        for name, value in (
-            ("oadrCapacity", status.capacity),
-            ("oadrLevelOffset", status.level_offset),
-            ("oadrPercentOffset", status.percent_offset),
-            ("oadrSetPoint", status.set_point),
-        )
+        optional(f"oadr:{name}", getattr(status, field), _write_control) for field, name in _CONTROLS.items()
     )
     state = f"<oadr:oadrLoadControlState>{controls}</oadr:oadrLoadControlState>" if controls else ""
     return (
@@ -588,7 +589,7 @@ def _read_interval(interval: Element) -> ReportInterval:
     for child in interval:
         name = child.tag
         if name == _PAYLOAD:
-            payloads.append(_read_payload(child))
+            payloads.append(read_payload(child))
         elif name == DTSTART:
             start = as_instant(inner(child))
         elif name == DURATION:
@@ -596,11 +597,11 @@ def _read_interval(interval: Element) -> ReportInterval:
         elif name == _UID:
             uid = inner(child)
         elif name == _GREEN_BUTTON:
-            feed = _read_feed(child)
+            feed = read_feed(child)
     return ReportInterval(start=start, duration_s=duration_s, payloads=tuple(payloads), green_button=feed, uid=uid)
 
 
-def _read_payload(element: Element) -> ReportPayload:
+def read_payload(element: Element) -> ReportPayload:
     rid, quality, confidence, accuracy = "", None, None, None
     value: float | ResourceStatus | None = None
     for child in element:
@@ -624,19 +625,19 @@ def _read_payload(element: Element) -> ReportPayload:
 
 def read_status(element: Element) -> ResourceStatus:
     fields = Fields(element)
-    controls = fields.read(tag("oadr", "oadrLoadControlState"), Fields)
-
-    def control(name: str) -> LoadControlValue | None:
-        return None if controls is None else controls.read(tag("oadr", name), _read_control)
-
+    controls = fields.read(tag("oadr", "oadrLoadControlState"), read_control_state)
     return ResourceStatus(
         online=read_bool(fields.need(tag("oadr", "oadrOnline"))),
         manual_override=read_bool(fields.need(tag("oadr", "oadrManualOverride"))),
-        capacity=control("oadrCapacity"),
-        level_offset=control("oadrLevelOffset"),
-        percent_offset=control("oadrPercentOffset"),
-        set_point=control("oadrSetPoint"),
+        **(controls or {}),
     )
+
+
+def read_control_state(element: Element) -> dict[str, LoadControlValue]:
+    """Of oadrLoadControlState, by the fields of ResourceStatus."""
+    fields = Fields(element)
+    found = {field: fields.read(tag("oadr", name), _read_control) for field, name in _CONTROLS.items()}
+    return {field: value for field, value in found.items() if value is not None}
 
 
 def _read_control(element: Element) -> LoadControlValue:
@@ -660,7 +661,7 @@ def read_description(element: Element) -> ReportDescription:
         data_source=fields.read(tag("ei", "reportDataSource"), read_target),
         market_context=fields.optional(MARKET_CONTEXT),
         sampling=fields.read(tag("oadr", "oadrSamplingRate"), read_sampling),
-        green_button=fields.read(tag("oadr", "oadrGBDataDescription"), _read_feed),
+        green_button=fields.read(tag("oadr", "oadrGBDataDescription"), read_feed),
     )
 
 
@@ -673,8 +674,7 @@ def read_sampling(element: Element) -> SamplingRate:
     )
 
 
-def _read_feed(element: Element) -> bytes:
-    """The Atom feed alone, in canonical form with no namespace of the message around it that it does not use."""
-    feed = parse(etree.tostring(element[0], method="c14n", exclusive=True, with_comments=False))
-    written: bytes = etree.tostring(feed, method="c14n", with_comments=False)
+def read_feed(element: Element) -> bytes:
+    """The Atom feed alone, in exclusive canonical form: no namespace of the message around it but what it uses."""
+    written: bytes = etree.tostring(element[0], method="c14n", exclusive=True, with_comments=False, with_tail=False)
     return written

@@ -1,12 +1,14 @@
 """Bytes to an XML tree that the schema knows, with nothing in it that could harm.
 
-A message is refused before it is read when it is too large, and after parsing when it declared a document type:
-OpenADR needs none, and entities live there. libxml2 bounds the depth; comments and processing instructions are
-dropped, so that a text is one text. The schemas of OpenADR 2.0b are the ones in openleadr's wheel.
+A message is refused before it is parsed when it is too large, or crowded in a way that canonicalisation would take a
+time quadratic in; and after parsing when it is not UTF-8, or declared a document type: OpenADR needs none, and entities
+live there. libxml2 bounds the depth; comments and processing instructions are dropped, so that a text is one text. The
+schemas of OpenADR 2.0b are the ones in openleadr's wheel.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +20,18 @@ from ven.wire.xml import Element
 
 MAX_BYTES = 5_000_000
 """Of one message; a day of 10-second readings of one resource takes about 3 MB."""
+
+MAX_TAGS = 300_000
+"""Start and end tags of one message; 5 MB of reports have about 260,000."""
+MAX_ATTRIBUTES = 48
+"""Of one element, namespace declarations among them; peers that declare every namespace at the root need about 20."""
+MAX_NAMESPACES = 48
+"""Declarations that hold in one place."""
+
+_CROWDED_TAG = re.compile(
+    rb"""<[^<>"'!?]+(?:(?:"[^"<]*"|'[^'<]*')[^<>"']*){%d}""" % (MAX_ATTRIBUTES + 1),
+)
+_ENCODINGS = ("UTF-8", "US-ASCII", "ASCII")
 
 _PARSER = etree.XMLParser(
     resolve_entities=False,
@@ -34,15 +48,36 @@ def parse(content: bytes) -> Element:
     """The root element. Raises WireError."""
     if len(content) > MAX_BYTES:
         raise WireError(f"a message of {len(content):,} bytes: more than {MAX_BYTES:,} are not read")
+    if b"\0" in content:
+        raise WireError("the message holds a null byte: OpenADR is XML in UTF-8")
+    if content.count(b"<") > MAX_TAGS:
+        raise WireError(f"a message of more than {MAX_TAGS:,} tags is not read")
+    # Few messages have this many attributes in all, so the closer look is rare.
+    if content.count(b"=") > MAX_ATTRIBUTES and _CROWDED_TAG.search(content):
+        raise WireError(f"an element with more than {MAX_ATTRIBUTES} attributes is not read")
     try:
         root = etree.fromstring(content, _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise WireError(f"not XML: {error}") from error
     if root is None:
         raise WireError("not XML: there is no element")
-    if root.getroottree().docinfo.doctype:
+    facts = root.getroottree().docinfo
+    if facts.doctype:
         raise WireError("the message declares a document type, which OpenADR does not")
+    if facts.encoding is not None and facts.encoding.upper() not in _ENCODINGS:
+        raise WireError(f"the message is in {facts.encoding}: OpenADR is XML in UTF-8")
+    if content.count(b"xmlns") > MAX_NAMESPACES and _most_namespaces(root) > MAX_NAMESPACES:
+        raise WireError(f"elements with more than {MAX_NAMESPACES} namespaces in scope are not read")
     return root
+
+
+def _most_namespaces(root: Element) -> int:
+    """How many namespace declarations hold where the most do, overridden ones included."""
+    most = held = 0
+    for event, _ in etree.iterwalk(root, events=("start-ns", "end-ns")):
+        held += 1 if event == "start-ns" else -1
+        most = max(most, held)
+    return most
 
 
 def fault(element: Element) -> str | None:

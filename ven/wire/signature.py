@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
     EllipticCurvePrivateKey,
@@ -32,7 +32,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import Certificate, load_der_x509_certificate
+from cryptography.x509 import (
+    Certificate,
+    DuplicateExtension,
+    InvalidVersion,
+    UnsupportedGeneralNameType,
+    load_der_x509_certificate,
+)
 from lxml import etree  # type: ignore[import-untyped]
 
 from certs.errors import CertificateError
@@ -147,6 +153,11 @@ def _ds(name: str) -> str:
 _EXCLUSIVE = {C14N: False, EXCLUSIVE_C14N: True}
 _TRUSTED_FOR = timedelta(minutes=10)
 _REMEMBERED = 4096
+_CHAIN_LONGEST = 8
+_CERTIFICATE_LONGEST = 16_384
+_UNREADABLE_CERTIFICATE = (UnsupportedAlgorithm, InvalidVersion, DuplicateExtension, UnsupportedGeneralNameType)
+_SIGNED_INFO_LARGEST = 16
+"""Elements of a SignedInfo; what OpenADR asks for takes 13."""
 
 
 class Verifier:
@@ -177,12 +188,15 @@ class Verifier:
         if known is not None and now < known[2]:
             self._trusted.move_to_end(encoded)
             return known[:2]
-        if not encoded:
-            raise SignatureError("the signature carries no X509Certificate")
+        if not 0 < len(encoded) <= _CHAIN_LONGEST or max(map(len, encoded)) > _CERTIFICATE_LONGEST:
+            raise SignatureError(
+                f"a signature carries 1 to {_CHAIN_LONGEST} X509Certificates, "
+                f"each of at most {_CERTIFICATE_LONGEST} characters"
+            )
         try:
-            chain = [load_der_x509_certificate(base64.b64decode(one)) for one in encoded]
+            chain = [load_der_x509_certificate(base64.b64decode(one, validate=True)) for one in encoded]
             self._trust.check(chain, now)
-        except (ValueError, CertificateError) as error:
+        except (ValueError, CertificateError, *_UNREADABLE_CERTIFICATE) as error:
             raise SignatureError(f"the message is signed by nobody we trust: {error}") from error
         fingerprint = openadr_fingerprint(chain[0].public_bytes(Encoding.DER))
         until = min(now + _TRUSTED_FOR, *(one.not_valid_after_utc for one in chain))
@@ -228,6 +242,8 @@ class _SignatureParts:
             for data in children(key_info, _ds("X509Data"))
             for certificate in children(data, _ds("X509Certificate"))
         )
+        if sum(1 for _ in self._info.iter()) > _SIGNED_INFO_LARGEST:
+            raise SignatureError(f"a SignedInfo of more than {_SIGNED_INFO_LARGEST} elements")
         self._canonicalization, self._method, *references = self._info
         if len(references) != 2:
             raise SignatureError(

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any, TypeVar
 
@@ -96,9 +97,10 @@ def number(value: float) -> str:
 
 
 def decimal(value: float) -> str:
-    """An xs:decimal, which knows no exponent."""
-    written = repr(float(value))
-    return f"{value:f}" if "e" in written else written
+    """An xs:decimal, which knows no exponent. Raises WireError for infinity and NaN, which it does not know either."""
+    if not math.isfinite(value):
+        raise WireError(f"{value} is no decimal number")
+    return f"{Decimal(repr(float(value))):f}"
 
 
 def boolean(value: bool) -> str:

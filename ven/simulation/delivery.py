@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from grid.intervals import Interval
 from grid.units import energy_kwh
-from ven.simulation.book import CalledEvent, VenRecord
+from ven.simulation.received import Received
+from ven.simulation.records import CalledEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +42,12 @@ class Delivery:
     by_resource: dict[str, ResourceDelivery]
 
 
-def delivery(event: CalledEvent, ven: VenRecord, baseline_s: float) -> Delivery:
-    """Count ``event`` by what ``ven`` reported so far."""
-    expected = expected_intervals(event, ven)
+def delivery(event: CalledEvent, ven: Received, baseline_s: float, now: datetime) -> Delivery:
+    """Count ``event`` by what ``ven`` reported so far; an event that is open, or was cancelled, ends there."""
+    end = _end(event, now)
+    expected = expected_intervals(event, ven, end)
     parts = {
-        resource_id: _resource(event, ven, rid, expected, baseline_s) for rid, resource_id in ven.resources.items()
+        resource_id: _resource(event, ven, rid, expected, baseline_s, end) for rid, resource_id in ven.resources.items()
     }
     return Delivery(
         intervals_expected=len(expected) * len(ven.resources),
@@ -57,21 +59,26 @@ def delivery(event: CalledEvent, ven: VenRecord, baseline_s: float) -> Delivery:
     )
 
 
-def expected_intervals(event: CalledEvent, ven: VenRecord) -> list[Interval]:
-    """From the first grid boundary after oadrCreatedReport to the end of release."""
-    end = event.dtstart + timedelta(seconds=event.active_s + event.release_s)
-    if ven.reports_created_at is None or ven.reports_created_at >= end:
+def expected_intervals(event: CalledEvent, ven: Received, end: datetime) -> list[Interval]:
+    """From the first grid boundary after oadrCreatedReport to the end of release after ``end``."""
+    until = end + timedelta(seconds=event.release_s)
+    if ven.reports_created_at is None or ven.reports_created_at >= until:
         return []
-    return list(Interval(start=ven.reports_created_at, end=end).whole_steps(event.granularity_s))
+    return list(Interval(start=ven.reports_created_at, end=until).whole_steps(event.granularity_s))
+
+
+def _end(event: CalledEvent, now: datetime) -> datetime:
+    ends = [event.end or max(now, event.event.start)]
+    if event.cancelled_at is not None:
+        ends.append(max(event.cancelled_at, event.event.start))
+    return min(ends)
 
 
 def _resource(
-    event: CalledEvent, ven: VenRecord, rid: str, expected: Sequence[Interval], baseline_s: float
+    event: CalledEvent, ven: Received, rid: str, expected: Sequence[Interval], baseline_s: float, end: datetime
 ) -> ResourceDelivery:
-    before = Interval(start=event.dtstart - timedelta(seconds=baseline_s), end=event.dtstart)
-    hold = Interval(
-        start=event.dtstart + timedelta(seconds=event.ramp_s), end=event.dtstart + timedelta(seconds=event.active_s)
-    )
+    before = Interval(start=event.event.start - timedelta(seconds=baseline_s), end=event.event.start)
+    hold = Interval(start=min(event.event.start + timedelta(seconds=event.ramp_s), end), end=end)
     baseline = _readings(ven, rid, before, event.granularity_s)
     held = _readings(ven, rid, hold, event.granularity_s)
     baseline_kw = sum(baseline) / len(baseline) if baseline else None
@@ -87,12 +94,12 @@ def _resource(
     )
 
 
-def _readings(ven: VenRecord, rid: str, within: Interval, step_s: float) -> list[float]:
+def _readings(ven: Received, rid: str, within: Interval, step_s: float) -> list[float]:
     keys = [(rid, step.start) for step in within.whole_steps(step_s)]
     return [ven.readings_kw[key] for key in keys if key in ven.readings_kw]
 
 
-def _complete_until(ven: VenRecord, expected: Sequence[Interval]) -> datetime | None:
+def _complete_until(ven: Received, expected: Sequence[Interval]) -> datetime | None:
     until = None
     for interval in expected:
         if any((rid, interval.start) not in ven.readings_kw for rid in ven.resources):

@@ -12,6 +12,7 @@ from grid.events import OptType
 from grid.intervals import Interval
 from ven.service import VenGateway
 from ven.status import VenStatus
+from ven.timeline import InForce
 
 EVERY_S = 1.0
 
@@ -32,6 +33,13 @@ class VenAudit:
 
     async def failed(self, *, enrolment_id: str, why: str, at: datetime) -> None:
         await self._record(enrolment_id, "ven.failed", enrolment_id, {"why": why})
+
+    async def alarmed(self, *, enrolment_id: str, what: str, at: datetime) -> None:
+        await self._record(enrolment_id, "ven.alarmed", enrolment_id, {"what": what})
+
+    async def in_force(self, *, enrolment_id: str, events: Sequence[InForce], at: datetime) -> None:
+        facts = {"at": at.isoformat(), "events": {one.event_id: list(one.resource_ids) for one in events}}
+        await self._record(enrolment_id, "events.in_force", enrolment_id, facts)
 
     async def opt_sent(
         self, *, enrolment_id: str, event_id: str, modification_number: int, opt: OptType, at: datetime

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import BasicConstraints
-from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 from certs.errors import CertificateError
 from certs.files import read_certificates, read_leaf_key
+from certs.trust import ChainTrust
 from grid.clock import Clock
 
 CIPHERS = "ECDHE+AESGCM:ECDHE-ECDSA-AES128-SHA256:AES128-SHA256"
@@ -32,16 +31,16 @@ class Identity:
     roots: Path
 
 
-def server_context(identity: Identity) -> ssl.SSLContext:
+def server_context(identity: Identity, ciphers: str = CIPHERS) -> ssl.SSLContext:
     """A context that serves as ``identity`` and requires a client certificate of its roots."""
-    context = _context(ssl.PROTOCOL_TLS_SERVER, identity)
+    context = _context(ssl.PROTOCOL_TLS_SERVER, identity, ciphers)
     context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
-def client_context(identity: Identity) -> ssl.SSLContext:
+def client_context(identity: Identity, ciphers: str = CIPHERS) -> ssl.SSLContext:
     """A context that connects as ``identity`` and accepts only servers of its roots, by host name."""
-    return _context(ssl.PROTOCOL_TLS_CLIENT, identity)
+    return _context(ssl.PROTOCOL_TLS_CLIENT, identity, ciphers)
 
 
 def check_identity(identity: Identity, clock: Clock) -> None:
@@ -59,28 +58,20 @@ def check_identity(identity: Identity, clock: Clock) -> None:
             f"{identity.certificate} holds from {leaf.not_valid_before_utc:%Y-%m-%d} to "
             f"{leaf.not_valid_after_utc:%Y-%m-%d}: have it renewed, and check this machine's clock"
         )
-    # Utilities' PKIs differ in what else their leaves carry; the chain is what we check.
-    authorities = ExtensionPolicy.permit_all().require_present(BasicConstraints, Criticality.AGNOSTIC, None)
-    builder = (
-        PolicyBuilder()
-        .store(Store(roots))
-        .time(now)
-        .extension_policies(ca_policy=authorities, ee_policy=ExtensionPolicy.permit_all())
-    )
     try:
-        builder.build_client_verifier().verify(leaf, intermediates)
-    except VerificationError as error:
+        ChainTrust(roots).check([leaf, *intermediates], now)
+    except CertificateError as error:
         raise CertificateError(
             f"{identity.certificate} does not chain to the roots in {identity.roots}: "
             "import the issuer's chain, or ask for a certificate of this domain"
         ) from error
 
 
-def _context(protocol: int, identity: Identity) -> ssl.SSLContext:
+def _context(protocol: int, identity: Identity, ciphers: str) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHERS)
     try:
+        context.set_ciphers(ciphers)
         context.load_cert_chain(identity.certificate, identity.key)
         context.load_verify_locations(identity.roots)
     except (OSError, ssl.SSLError) as error:

@@ -9,16 +9,39 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import BasicConstraints, Certificate, DNSName, IPAddress, SubjectAlternativeName
 from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 from certs.errors import CertificateError
+from certs.fingerprint import openadr_fingerprint
 
 RSA_BITS_MIN = 2048
 EC_BITS_MIN = 224
+
+
+class Trust(Protocol):
+    """Whom to believe."""
+
+    def check(self, chain: Sequence[Certificate], now: datetime) -> None:
+        """The leaf first. Raises CertificateError."""
+
+
+class FingerprintTrust:
+    """One certificate, by its OpenADR fingerprint, whoever issued it and however old it is."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint.strip().upper()
+
+    def check(self, chain: Sequence[Certificate], now: datetime) -> None:
+        """The leaf first. Raises CertificateError."""
+        found = openadr_fingerprint(chain[0].public_bytes(Encoding.DER))
+        if found != self._fingerprint:
+            raise CertificateError(f"signed by the certificate {found}, not {self._fingerprint}")
 
 
 class ChainTrust:

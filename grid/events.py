@@ -37,9 +37,16 @@ class SignalUnit(StrEnum):
     """What a signal's values mean once scale codes are gone."""
 
     KW = "kW"
+    KWH = "kWh"
     LEVEL = "level"
+    """A number whose meaning is programme data: SIMPLE 0-3, LOAD_DISPATCH levels."""
     MULTIPLIER = "multiplier"
+    """A share of the baseline, of a capacity or of a price."""
+    PERCENT = "percent"
     PRICE_PER_KWH = "price_per_kwh"
+    PRICE_PER_KW = "price_per_kw"
+    DEVICE = "device"
+    """Units of the controlled device (LOAD_CONTROL set-points)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,10 @@ class EventSignal:
     """signalType, e.g. delta, setpoint, level."""
     unit: SignalUnit
     intervals: tuple[SignalInterval, ...]
+    currency: str | None = None
+    """ISO 4217 code, of prices."""
+    resource_ids: tuple[str, ...] = ()
+    """Resources the signal's own target names; empty means all of the event's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +100,16 @@ class GridEvent:
     """Resources the targets name; empty means all of the enrolment."""
     raw_ref: str | None = field(default=None)
     """Where the message as received is archived."""
+    start_offset_s: float = 0.0
+    """How much of ``start`` is our own random delay within the startafter tolerance (rules 30 and 65)."""
+    startafter_s: float = 0.0
+    """The tolerance itself."""
+    cancel_at: datetime | None = None
+    """Of a cancelled event: when it ends, within the startafter tolerance from when we heard."""
+    notification_s: float | None = None
+    """x-eiNotification; this and the next two as the utility sent them, for programmes that give them a meaning."""
+    ramp_up_s: float | None = None
+    recovery_s: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:

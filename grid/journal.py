@@ -15,15 +15,18 @@ from pathlib import Path
 from grid.errors import JournalError
 
 
-def open_journal(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
+def open_journal(
+    path: Path, migrations: Sequence[str], factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
     """Open or create the file and bring it to ``len(migrations)``; rows come back as ``sqlite3.Row``.
 
-    Each migration is one script of statements, applied once, in order, each in its own transaction.
+    ``factory`` makes the connection, e.g. one that dies at a commit to prove that nothing is lost. Each migration is
+    one script of statements, applied once, in order, each in its own transaction.
     Raises JournalError when the file cannot be opened, is not ours, or is newer.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=factory)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")

@@ -8,6 +8,7 @@ NegawattError
     ├── VtnUnreachableError    no answer: connection refused, time out, connection lost
     ├── VtnError               the VTN answered this message with an HTTP or OpenADR error code
     ├── NotRegisteredError     the VTN does not know us (any more): register again
+    ├── RegistrationCancelledError  the registration was cancelled: a person decides whether to register again
     └── VtnRefusedError        the VTN, or we, will not go on until a person changes something
 """
 
@@ -54,9 +55,18 @@ class VtnError(VenError):
         """Whether sending the same message again cannot help."""
         return 450 <= self.code < 470
 
+    @property
+    def forbidden(self) -> bool:
+        """Whether the VTN's HTTP server does not let us in."""
+        return self.code in (401, 403)
+
 
 class NotRegisteredError(VenError):
     """The VTN asks for a new registration."""
+
+
+class RegistrationCancelledError(VenError):
+    """The registration was cancelled, by the VTN or by us."""
 
 
 class VtnRefusedError(VenError):

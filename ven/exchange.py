@@ -1,50 +1,71 @@
 """One message to the VTN and its answer, typed at both ends.
 
-The one place where the errors every answer may carry are told apart: asked to register again, refused, empty.
+The one place where the errors every answer may carry are told apart: asked to register again, refused, empty; and
+where what passes is archived.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from grid.clock import Clock
 from ven.errors import NotRegisteredError, VtnError
 from ven.transport import Transport
-from ven.wire.codec import Codec, encode, service_of
-from ven.wire.messages import NOT_REGISTERED, EiResponse, Incoming, Outgoing, RequestReregistration, Response, Service
+from ven.wire.codec import Codec
+from ven.wire.common import NOT_REGISTERED, EiResponse
+from ven.wire.party import RequestReregistration, Response
+from ven.wire.payload import Message, Service, encode, service_of
+
+
+class Recorder(Protocol):
+    """Keeps raw messages."""
+
+    def record(self, enrolment_id: str, *, sent: bool, service: str, content: bytes) -> None:
+        """One message, as it was on the wire."""
 
 
 class Exchange:
     """A VEN's conversation with its VTN."""
 
-    def __init__(self, transport: Transport, codec: Codec) -> None:
+    def __init__(
+        self, enrolment_id: str, transport: Transport, codec: Codec, clock: Clock, recorder: Recorder | None = None
+    ) -> None:
+        self._enrolment_id = enrolment_id
         self._transport = transport
         self._codec = codec
+        self._clock = clock
+        self._recorder = recorder
 
-    async def ask(self, message: Outgoing) -> Incoming | None:
+    async def ask(self, message: Message) -> Message | None:
         """Send and return what the VTN says; None is an empty answer.
 
         Raises VtnUnreachableError, VtnRefusedError, VtnError, NotRegisteredError, WireError.
         """
         return await self.ask_encoded(service_of(message), encode(message))
 
-    async def ask_encoded(self, service: Service, payload: bytes) -> Incoming | None:
+    async def ask_encoded(self, service: Service, signed_object: bytes) -> Message | None:
         """``ask`` with a message that ``encode`` made before."""
-        content = await self._transport.post(service, self._codec.sign(payload))
-        if not content:
+        content = self._codec.seal(signed_object, self._clock.now())
+        self._record(service, content, sent=True)
+        answered = await self._transport.post(service, content)
+        if not answered:
             return None
-        answer = self._codec.decode(content)
-        if isinstance(answer, RequestReregistration):
+        self._record(service, answered, sent=False)
+        answer = self._codec.read(answered, self._clock.now())
+        if isinstance(answer, RequestReregistration) and service is not Service.POLL:
             raise NotRegisteredError("the VTN asks for a new registration")
         if isinstance(answer, Response):
             check(answer.response)
         return answer
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._transport.close()
+    def _record(self, service: Service, content: bytes, *, sent: bool) -> None:
+        if self._recorder is not None:
+            self._recorder.record(self._enrolment_id, sent=sent, service=service.value, content=content)
 
 
 def check(response: EiResponse) -> None:
     """Raise NotRegisteredError or VtnError unless the response code is a success."""
     if response.code == NOT_REGISTERED:
         raise NotRegisteredError(f"the VTN answered 463: {response.description}")
-    if not 200 <= response.code < 300:
+    if not response.ok:
         raise VtnError(response.code, response.description)

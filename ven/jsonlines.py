@@ -1,7 +1,8 @@
 """Events to and readings from JSON lines, for a gateway that runs without an aggregator.
 
 Sink: one line ``{"event": ..., "decision": ...}`` per modification, synced to disk before it is answered with the
-enrolment's default opt. Source: one line ``{"resource_id", "start", "end", "kw"}`` per reading, appended by whoever
+enrolment's default opt, and one line ``{"enrolment_id", "at", "in_force": [...]}`` whenever other events or other
+values of theirs come into force. Source: one line ``{"resource_id", "start", "end", "kw"}`` per reading, appended by whoever
 measures; a report interval has a reading when the lines cover it without a gap.
 """
 
@@ -9,24 +10,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 
 from grid.clock import Clock
 from grid.errors import MessageError
-from grid.events import Decision, GridEvent, OptType
+from grid.events import Decision, EventStatus, GridEvent, OptType
 from grid.intervals import Interval
-from ven.ports import Reading
+from ven.ports import Reading, ResourceState
+from ven.timeline import InForce
 
 KEPT = timedelta(hours=24)
 """How much of the readings stays in memory."""
+SILENT_S = 120.0
+"""A resource without a reading for so long is not online."""
 
 
 class _DecidedLine(BaseModel):
     event: GridEvent
     decision: Decision
+
+
+class _InForceLine(BaseModel):
+    enrolment_id: str
+    at: AwareDatetime
+    in_force: tuple[InForce, ...]
+
+
+_LINE: TypeAdapter[_DecidedLine | _InForceLine] = TypeAdapter(_DecidedLine | _InForceLine)
 
 
 class _ReadingLine(BaseModel):
@@ -54,34 +67,46 @@ class JsonLinesSink:
     async def accept(self, event: GridEvent) -> Decision:
         """Raises MessageError when the file is not ours."""
         for line in self._lines():
-            if line.event.key == event.key and line.event.modification_number == event.modification_number:
+            if isinstance(line, _DecidedLine) and _question(line.event) == _question(event):
                 return line.decision
         decision = Decision(
             opt=self._opts[event.enrolment_id],
             reason="the enrolment's default opt: nobody decides here",
             decided_at=self._clock.now(),
         )
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(_DecidedLine(event=event, decision=decision).model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._append(_DecidedLine(event=event, decision=decision))
         return decision
 
-    def _lines(self) -> list[_DecidedLine]:
+    def announce(self, enrolment_id: str, events: Sequence[InForce], at: datetime) -> None:
+        """Write down what is in force from now on."""
+        self._append(_InForceLine(enrolment_id=enrolment_id, at=at, in_force=tuple(events)))
+
+    def _append(self, line: BaseModel) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line.model_dump_json() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _lines(self) -> list[_DecidedLine | _InForceLine]:
         if not self._path.exists():
             return []
         lines = self._path.read_text("utf-8").splitlines()
         try:
-            return [_DecidedLine.model_validate_json(line) for line in lines]
+            return [_LINE.validate_json(line) for line in lines]
         except ValidationError as error:
             raise MessageError(f"{self._path} holds lines that are not ours: move it away") from error
+
+
+def _question(event: GridEvent) -> tuple[object, ...]:
+    return (*event.key, event.modification_number, event.status is EventStatus.CANCELLED)
 
 
 class JsonLinesSource:
     """``ReportSource`` that follows a growing file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
+        self._clock = clock
         self._offset = 0
         self._lines: dict[str, list[_ReadingLine]] = {}
 
@@ -89,6 +114,17 @@ class JsonLinesSource:
         """Time-weighted means; a gap is None, since a line may still come. Raises MessageError for a bad line."""
         self._follow()
         return {resource_id: self._reading(resource_id, interval) for resource_id in resource_ids}
+
+    async def state(self, resource_ids: Sequence[str]) -> Mapping[str, ResourceState]:
+        """Online is what had a reading lately; raises MessageError for a line that is not a reading."""
+        self._follow()
+        states = {}
+        for resource_id in resource_ids:
+            if lines := self._lines.get(resource_id):
+                newest = max(lines, key=lambda line: line.end)
+                online = (self._clock.now() - newest.end).total_seconds() <= SILENT_S
+                states[resource_id] = ResourceState(online=online, kw=newest.kw if online else None)
+        return states
 
     def _reading(self, resource_id: str, interval: Interval) -> Reading | None:
         energy_kws = 0.0

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from grid.events import Decision, GridEvent, OptType
 from grid.intervals import Interval
+from ven.timeline import InForce
 
 
 class Quality(StrEnum):
@@ -38,9 +39,16 @@ class Reading:
             raise ValueError(f"{self.kw} kW is no reading: a missing reading is None")
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """In the place of a reading: this interval's data can never become complete, so nobody need wait for it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceState:
+    """Whether a resource is there and who controls it, for TELEMETRY_STATUS."""
+
+    online: bool
+    manual_override: bool = False
+    """Somebody on site took it out of our hands."""
+    kw: float | None = None
+    """What it draws now."""
+    max_kw: float | None = None
 
 
 class EventSink(Protocol):
@@ -49,9 +57,10 @@ class EventSink(Protocol):
     async def accept(self, event: GridEvent) -> Decision:
         """Decide on ``event``, durably before returning.
 
-        Idempotent on (enrolment_id, event_id, modification_number): the gateway asks again after a crash, and the
-        same question has the same answer. A call that takes longer than the enrolment's decision timeout is not
-        cancelled: the default opt goes out meanwhile, and this decision follows it when it comes.
+        Idempotent on (enrolment_id, event_id, modification_number, whether it is cancelled): the gateway asks again
+        after a crash, and the same question has the same answer. A call that takes longer than the enrolment's
+        decision timeout is not cancelled: the default opt goes out meanwhile, and this decision follows it when it
+        comes.
         """
 
 
@@ -64,6 +73,9 @@ class ReportSource(Protocol):
         None (or no key) is an interval whose data may still become complete; the gateway asks again, for as long as
         the enrolment's report lateness. Missing is one that never will. Neither is ever filled, here or later.
         """
+
+    async def state(self, resource_ids: Sequence[str]) -> Mapping[str, ResourceState]:
+        """How every resource is now; one that nothing is known of is left out."""
 
 
 class VenObserver(Protocol):
@@ -82,6 +94,9 @@ class VenObserver(Protocol):
     async def failed(self, *, enrolment_id: str, why: str, at: datetime) -> None:
         """The VTN cannot be reached or refuses us; ``why`` says what to do. Told once per distinct reason."""
 
+    async def alarmed(self, *, enrolment_id: str, what: str, at: datetime) -> None:
+        """Something happened that a person should look at, e.g. an event that vanished from the VTN's list."""
+
     async def opt_sent(
         self, *, enrolment_id: str, event_id: str, modification_number: int, opt: OptType, at: datetime
     ) -> None:
@@ -91,3 +106,35 @@ class VenObserver(Protocol):
         self, *, enrolment_id: str, interval: Interval, resource_ids: Sequence[str], at: datetime
     ) -> None:
         """The VTN acknowledged an oadrUpdateReport over ``interval`` with readings of ``resource_ids``."""
+
+    async def in_force(self, *, enrolment_id: str, events: Sequence[InForce], at: datetime) -> None:
+        """From ``at`` on these events count and no others, by the VTN's priorities; told at each change."""
+
+
+class Unobserved:
+    """``VenObserver`` for when nobody watches; others override what they want to hear."""
+
+    async def registered(self, *, enrolment_id: str, ven_id: str, vtn_id: str, at: datetime) -> None:
+        """Nothing."""
+
+    async def polled(self, *, enrolment_id: str, at: datetime) -> None:
+        """Nothing."""
+
+    async def failed(self, *, enrolment_id: str, why: str, at: datetime) -> None:
+        """Nothing."""
+
+    async def alarmed(self, *, enrolment_id: str, what: str, at: datetime) -> None:
+        """Nothing."""
+
+    async def opt_sent(
+        self, *, enrolment_id: str, event_id: str, modification_number: int, opt: OptType, at: datetime
+    ) -> None:
+        """Nothing."""
+
+    async def report_acknowledged(
+        self, *, enrolment_id: str, interval: Interval, resource_ids: Sequence[str], at: datetime
+    ) -> None:
+        """Nothing."""
+
+    async def in_force(self, *, enrolment_id: str, events: Sequence[InForce], at: datetime) -> None:
+        """Nothing."""

@@ -1,7 +1,8 @@
 """EiRegisterParty: being known to the VTN, across restarts of either side.
 
-A registration is kept and used until the VTN asks for another. A new one is asked for with the identifiers we hold,
-and without them when the VTN does not know them any more.
+A registration is kept and used until the VTN asks for another, or one side cancels it. A new one is asked for with
+the identifiers we hold, and without them when the VTN does not know them any more. One that was cancelled is not made
+again before a person says so.
 """
 
 from __future__ import annotations
@@ -13,12 +14,22 @@ import structlog
 from certs.fingerprint import openadr_fingerprint
 from grid.clock import Clock
 from ven.config import VenSettings
-from ven.errors import NotRegisteredError, VtnError, VtnRefusedError, WireError
+from ven.errors import NotRegisteredError, RegistrationCancelledError, VtnError, VtnRefusedError, WireError
 from ven.exchange import Exchange, check
 from ven.journal import VenJournal
 from ven.ports import VenObserver
 from ven.records import Registration
-from ven.wire.messages import CreatedPartyRegistration, CreatePartyRegistration
+from ven.wire.common import INVALID_ID, EiResponse
+from ven.wire.party import (
+    PROFILE,
+    SIMPLE_HTTP,
+    CanceledPartyRegistration,
+    CancelPartyRegistration,
+    CreatedPartyRegistration,
+    CreatePartyRegistration,
+    QueryRegistration,
+)
+from ven.wire.payload import Service, encode
 
 
 class Registrar:
@@ -28,47 +39,112 @@ class Registrar:
         self, settings: VenSettings, journal: VenJournal, exchange: Exchange, observer: VenObserver, clock: Clock
     ) -> None:
         self._settings = settings
+        self._key = settings.enrolment_id
         self._journal = journal
         self._exchange = exchange
         self._observer = observer
         self._clock = clock
         self._asked_anew = False
-        self._log = structlog.get_logger().bind(enrolment_id=settings.enrolment_id)
+        self._log = structlog.get_logger().bind(enrolment_id=self._key)
 
     @property
-    def registration(self) -> Registration | None:
+    def held(self) -> Registration | None:
         """The registration we hold, whether or not the VTN still knows it."""
-        return self._journal.registration(self._settings.enrolment_id)
+        return self._journal.registrations.of(self._key)
 
     @property
     def registered(self) -> bool:
-        """Whether we hold a registration the VTN did not withdraw."""
-        return self.registration is not None and not self._asked_anew
+        """Whether we hold a registration that nobody withdrew."""
+        held = self.held
+        return held is not None and held.cancelled_at is None and not self._asked_anew
+
+    @property
+    def cancelled_held(self) -> bool:
+        """Whether what we hold was cancelled."""
+        held = self.held
+        return held is not None and held.cancelled_at is not None
 
     def register_anew(self) -> None:
-        """The VTN does not know us any more: the next ``ensure`` registers."""
+        """The VTN wants a new registration, or does not know us any more: the next ``ensure`` registers."""
         self._asked_anew = True
+
+    def allow(self) -> None:
+        """A person wants us registered again after a cancellation."""
+        self._journal.registrations.allow(self._key)
 
     async def ensure(self) -> Registration:
         """The registration in force, made if need be.
 
-        Raises VtnRefusedError when the VTN does not take us, and what ``Exchange.ask`` raises.
+        Raises RegistrationCancelledError, VtnRefusedError when the VTN does not take us, and what ``Exchange.ask``
+        raises.
         """
-        held = self.registration
+        held = self.held
+        if held is not None and held.cancelled_at is not None:
+            raise RegistrationCancelledError(
+                f"the registration of {self._settings.ven_name} was cancelled at {held.cancelled_at:%Y-%m-%d %H:%M}"
+                " UTC: run `negawatt ven enrol` to register again"
+            )
         if held is not None and not self._asked_anew:
             return held
-        answer = await self._register(held)
-        registration = self._accepted(answer)
+        if held is None:
+            await self._query()
+        registration = self._accepted(await self._register(held))
         await self._observer.registered(
             enrolment_id=registration.enrolment_id,
             ven_id=registration.ven_id,
             vtn_id=registration.vtn_id,
             at=registration.registered_at,
         )
-        self._journal.register(registration)
+        self._journal.registrations.register(registration)
         self._asked_anew = False
         self._log.info("registered", ven_id=registration.ven_id, vtn_id=registration.vtn_id)
         return registration
+
+    async def cancel(self) -> None:
+        """Leave the VTN. Raises VtnError when it refuses, and what ``Exchange.ask`` raises."""
+        held = self.held
+        if held is None or held.cancelled_at is not None:
+            return
+        message = CancelPartyRegistration(
+            request_id=str(uuid4()), registration_id=held.registration_id, ven_id=held.ven_id
+        )
+        answer = await self._exchange.ask(message)
+        if isinstance(answer, CanceledPartyRegistration):
+            check(answer.response)
+        self._journal.registrations.cancel(self._key, self._clock.now())
+
+    def cancelled(self, message: CancelPartyRegistration, *, owe: bool) -> CanceledPartyRegistration:
+        """The VTN cancels; returns what to reply, owed to it where ``owe`` says so.
+
+        Wrong identifiers are refused with 452 and change nothing.
+        """
+        held = self.held
+        ours = held is not None and message.registration_id == held.registration_id
+        response = EiResponse(request_id=message.request_id)
+        if held is None or not ours or message.ven_id not in (None, held.ven_id):
+            response = EiResponse(code=INVALID_ID, description="not our registrationID", request_id=message.request_id)
+        reply = CanceledPartyRegistration(
+            response=response, registration_id=message.registration_id, ven_id=None if held is None else held.ven_id
+        )
+        if response.ok:
+            self._log.error("the VTN cancelled the registration")
+            self._journal.registrations.cancel(self._key, self._clock.now())
+        if owe:
+            self._journal.outbox.reply(self._key, "registration", Service.REGISTER_PARTY.value, encode(reply))
+        return reply
+
+    async def _query(self) -> None:
+        """What the VTN offers. A VTN that does not answer queries may register us all the same."""
+        try:
+            answer = await self._exchange.ask(QueryRegistration(request_id=str(uuid4())))
+        except (VtnError, NotRegisteredError, WireError) as error:
+            self._log.info("the VTN does not answer oadrQueryRegistration", why=str(error))
+            return
+        if not isinstance(answer, CreatedPartyRegistration) or not answer.profiles:
+            return
+        offered = {(profile.name, name) for profile in answer.profiles for name in profile.transports}
+        if (PROFILE, SIMPLE_HTTP) not in offered:
+            raise VtnRefusedError(f"the VTN does not offer OpenADR {PROFILE} over {SIMPLE_HTTP}, which is all we speak")
 
     async def _register(self, held: Registration | None) -> CreatedPartyRegistration:
         if held is not None:
@@ -79,21 +155,25 @@ class Registrar:
                     raise
                 self._log.warning("the VTN does not know our registration", why=str(error))
         try:
-            return await self._ask(None, None)
+            return await self._ask(self._settings.ven_id, None)
         except NotRegisteredError as error:
             raise self._refused(str(error)) from error
         except VtnError as error:
-            if error.permanent:
+            if error.permanent or error.forbidden:
                 raise self._refused(str(error)) from error
             raise
 
     async def _ask(self, ven_id: str | None, registration_id: str | None) -> CreatedPartyRegistration:
+        push = self._settings.push
         answer = await self._exchange.ask(
             CreatePartyRegistration(
                 request_id=str(uuid4()),
                 ven_name=self._settings.ven_name,
                 ven_id=ven_id,
                 registration_id=registration_id,
+                xml_signature=self._settings.xml_signature,
+                transport_address=None if push is None else push.url,
+                http_pull_model=push is None,
             )
         )
         if not isinstance(answer, CreatedPartyRegistration):
@@ -108,7 +188,7 @@ class Registrar:
         if answer.ven_id is None or answer.registration_id is None:
             raise self._refused("it gave no registrationID")
         return Registration(
-            enrolment_id=self._settings.enrolment_id,
+            enrolment_id=self._key,
             vtn_id=answer.vtn_id,
             ven_id=answer.ven_id,
             registration_id=answer.registration_id,

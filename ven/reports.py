@@ -1,292 +1,205 @@
-"""EiReport: what we can measure is offered, what the VTN asks for is sent, on whole grid boundaries.
+"""EiReport, the asking half: what we can measure is offered, what the VTN asks for is taken on or refused.
 
-A report covers ``[k x back duration)`` from its request's first boundary. It is built once no reading of it can come
-any more, or after the enrolment's lateness, without those that are missing (an absent rID; never filled, never zero),
-and journalled as the bytes to send; delivery is oldest first and a repeated message is the same bytes.
+Each request has a life of its own: granularity, back duration, start, end, cancel. A telemetry request is served on
+whole boundaries of its granularity from its start or now on; a history request over the time it names; one without
+back duration once. What is taken on is served by ``ven.report_data``.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import structlog
 
 from grid.clock import Clock
-from grid.intervals import Interval, ceil_to
-from ven.backoff import Backoff
-from ven.config import VenSettings
-from ven.errors import VenError, VtnError, WireError
+from grid.intervals import ceil_to, floor_to
+from ven.channels import SPECIFIERS, channels, metadata
+from ven.config import ReportName, VenSettings
+from ven.errors import WireError
 from ven.exchange import Exchange, check
 from ven.journal import VenJournal
-from ven.ports import Missing, ReportSource, VenObserver
-from ven.records import OwedUpdate, Registration, StoredRequest
-from ven.waiting import Alarm
-from ven.wire.codec import encode
-from ven.wire.messages import (
-    OK,
-    REPORT_NOT_SUPPORTED,
+from ven.records import Registration, StoredRequest
+from ven.wire.common import INVALID_ID, OK, REPORT_NOT_SUPPORTED, EiResponse
+from ven.wire.payload import encode
+from ven.wire.report import (
+    METADATA,
     CanceledReport,
     CancelReport,
     CreatedReport,
     CreateReport,
-    EiResponse,
-    PowerChannel,
     RegisteredReport,
     RegisterReport,
-    ReportPoint,
     ReportRequest,
-    Service,
-    UpdatedReport,
-    UpdateReport,
 )
 
-SPECIFIER_ID = "telemetry-usage"
-"""reportSpecifierID of the one report we offer."""
-INCOMPLETE_RETRY_S = 0.5
-"""How often a report that waits for readings is looked at."""
-LONGEST_PAUSE_S = 60.0
-BATCH = 20
-"""Reports built before those owed are delivered, when catching up."""
+HISTORIES = (ReportName.HISTORY_USAGE, ReportName.HISTORY_GREENBUTTON)
 
 
 class ReportDesk:
-    """The reports of one VEN."""
+    """The report requests of one VEN."""
 
     def __init__(
         self,
         settings: VenSettings,
         journal: VenJournal,
         exchange: Exchange,
-        source: ReportSource,
-        observer: VenObserver,
         clock: Clock,
+        asked: Callable[[], None],
     ) -> None:
+        """``asked`` is called when there is more, or less, to serve."""
         self._settings = settings
         self._key = settings.enrolment_id
         self._journal = journal
         self._exchange = exchange
-        self._source = source
-        self._observer = observer
         self._clock = clock
-        self._alarm = Alarm(clock)
-        self._resources = {resource.rid: resource.resource_id for resource in settings.resources}
-        self._log = structlog.get_logger().bind(enrolment_id=settings.enrolment_id)
-
-    # --- what is offered and asked; called by the poll loop
+        self._asked = asked
+        self._channels = channels(settings)
+        self._log = structlog.get_logger().bind(enrolment_id=self._key)
 
     async def offer(self, registration: Registration) -> None:
         """Register our reports unless the VTN has this very offer. Raises what ``Exchange.ask`` raises."""
-        channels = self._channels()
-        offer = repr(channels)
-        if self._journal.offer(self._key) == offer:
+        offer = repr(self._channels)
+        if not self._channels or self._journal.reports.offer(self._key) == offer:
             return
-        answer = await self._exchange.ask(
-            RegisterReport(
-                request_id=str(uuid4()),
-                ven_id=registration.ven_id,
-                specifier_id=SPECIFIER_ID,
-                created_at=self._clock.now(),
-                channels=channels,
-            )
-        )
+        answer = await self._exchange.ask(self._registration_of_reports(registration, None))
         if not isinstance(answer, RegisteredReport):
             raise WireError("the VTN answered oadrRegisterReport with something else")
         check(answer.response)
         requests = [self._stored(request, answer.response.request_id) for request in answer.requests]
-        self._journal.record_offer(self._key, offer, requests)
+        self._journal.reports.record_offer(self._key, offer, requests)
         self._log.info("reports registered", requested=len(requests))
-        self._alarm.ring()
+        self._serve(requests, registration)
 
-    def requested(self, message: CreateReport) -> None:
-        """The VTN asks for data; ``confirm`` answers."""
-        self._journal.record_requests(
-            self._key, [self._stored(request, message.request_id) for request in message.requests]
-        )
-        self._alarm.ring()
+    def requested(self, message: CreateReport, registration: Registration, *, owe: bool) -> CreatedReport:
+        """The VTN asks for data; returns the reply, which ``confirm`` sends where it is owed."""
+        requests = [self._stored(request, message.request_id) for request in message.requests]
+        self._journal.reports.record_requests(self._key, requests)
+        reply = self._created(requests, message.request_id, registration)
+        if not owe:
+            self._journal.reports.confirm(self._key, [request.report_request_id for request in requests])
+        self._serve(requests, registration)
+        return reply
+
+    def asked_with_registration(self, message: RegisteredReport, registration: Registration) -> None:
+        """The VTN took metadata it had asked for, and asks for data at once."""
+        requests = [self._stored(request, message.response.request_id) for request in message.requests]
+        self._journal.reports.record_requests(self._key, requests)
+        self._serve(requests, registration)
 
     async def confirm(self, registration: Registration) -> None:
         """Send the oadrCreatedReports that are owed. Raises what ``Exchange.ask`` raises."""
-        unconfirmed = self._journal.unconfirmed_requests(self._key)
-        pending = tuple(request.report_request_id for request in self._journal.active_requests(self._key))
+        self._serve(self._journal.reports.active(self._key), registration)
+        unconfirmed = self._journal.reports.unconfirmed(self._key)
         for message_id in dict.fromkeys(request.message_id for request in unconfirmed):
             asked = [request for request in unconfirmed if request.message_id == message_id]
-            refusals = [request.refusal for request in asked if request.refusal is not None]
+            await self._exchange.ask(self._created(asked, message_id, registration))
+            self._journal.reports.confirm(self._key, [request.report_request_id for request in asked])
+
+    def cancelled(self, message: CancelReport, registration: Registration, *, owe: bool) -> CanceledReport:
+        """The VTN wants no more of these; returns the reply, owed where ``owe`` says so."""
+        active = {request.report_request_id: request for request in self._journal.reports.active(self._key)}
+        unknown = [one for one in message.report_request_ids if one not in active]
+        ended = [one for one in message.report_request_ids if one in active]
+        pending = tuple(one for one in active if one not in ended)
+        response = EiResponse(request_id=message.request_id)
+        if unknown:
             response = EiResponse(
-                code=REPORT_NOT_SUPPORTED if refusals else OK,
-                description="; ".join(refusals) or "OK",
-                request_id=message_id,
+                code=INVALID_ID,
+                description=f"there is no request {', '.join(unknown)}",
+                request_id=message.request_id,
             )
-            await self._exchange.ask(CreatedReport(ven_id=registration.ven_id, response=response, pending=pending))
-            self._journal.confirm_requests(self._key, [request.report_request_id for request in asked])
+        reply = CanceledReport(response=response, pending=pending, ven_id=registration.ven_id)
+        until = None
+        if message.report_to_follow:
+            step_s = min((active[one].granularity_s for one in ended), default=1)
+            until = floor_to(self._clock.now(), step_s)
+        self._journal.reports.end(self._key, ended, until, encode(reply) if owe else None)
+        self._log.info("report requests cancelled", ended=ended)
+        self._asked()
+        return reply
 
-    async def cancelled(self, message: CancelReport, ven_id: str) -> None:
-        """The VTN wants no more of these; say so. Raises what ``Exchange.ask`` raises."""
-        self._journal.end_requests(self._key, message.report_request_ids)
-        pending = tuple(request.report_request_id for request in self._journal.active_requests(self._key))
-        response = EiResponse(code=OK, description="OK", request_id=message.request_id)
-        await self._exchange.ask(CanceledReport(ven_id=ven_id, response=response, pending=pending))
+    # --- one request
 
-    # --- what is delivered; a task of its own
+    def _created(self, asked: Sequence[StoredRequest], message_id: str, registration: Registration) -> CreatedReport:
+        refusals = [request.refusal for request in asked if request.refusal is not None]
+        response = EiResponse(
+            code=REPORT_NOT_SUPPORTED if refusals else OK,
+            description="; ".join(refusals) or "OK",
+            request_id=message_id,
+        )
+        pending = tuple(request.report_request_id for request in self._journal.reports.active(self._key))
+        return CreatedReport(response=response, pending=pending, ven_id=registration.ven_id)
 
-    async def run(self) -> None:
-        """Build and deliver until cancelled."""
-        backoff = Backoff()
-        not_before_s = self._clock.monotonic()
-        while True:
-            more = await self._build_due()
-            if self._clock.monotonic() >= not_before_s:
-                try:
-                    await self._deliver()
-                    backoff.reset()
-                except VenError as error:
-                    # The poll loop meets the same trouble, tells it and cures it; here it only means: later.
-                    self._log.info("report data is kept", why=str(error), owed=self._journal.owed_updates(self._key))
-                    not_before_s = self._clock.monotonic() + backoff.next_s()
-            await self._alarm.wait(0.0 if more else self._pause_s(not_before_s - self._clock.monotonic()))
+    def _serve(self, requests: Sequence[StoredRequest], registration: Registration) -> None:
+        """Owe the metadata that requests ask for; data comes when it is due."""
+        for request in requests:
+            if request.specifier_id == METADATA:
+                message = self._registration_of_reports(registration, request.report_request_id)
+                self._journal.reports.record_metadata(self._key, request.report_request_id, encode(message))
+        self._asked()
 
-    def _channels(self) -> tuple[PowerChannel, ...]:
-        return tuple(
-            PowerChannel(
-                rid=resource.rid,
-                resource_id=resource.resource_id,
-                min_period_s=math.ceil(self._settings.report_granularity_min_s),
-                max_period_s=math.floor(self._settings.report_granularity_max_s),
-            )
-            for resource in self._settings.resources
+    def _registration_of_reports(self, registration: Registration, report_request_id: str | None) -> RegisterReport:
+        return RegisterReport(
+            request_id=str(uuid4()),
+            reports=metadata(self._settings, self._clock.now()),
+            ven_id=registration.ven_id,
+            report_request_id=report_request_id,
         )
 
     def _stored(self, request: ReportRequest, message_id: str) -> StoredRequest:
         """The request as we will serve it, or with why not."""
-        granularity_s = math.ceil(request.granularity_s) or math.ceil(self._settings.report_granularity_min_s)
-        now = self._clock.now()
-        start = ceil_to(max(now, request.start or now), granularity_s)
-        until = None
-        if request.duration_s is not None:
-            until = (request.start or start) + timedelta(seconds=request.duration_s)
+        step_s = math.ceil(request.granularity_s) or math.ceil(self._settings.report_granularity_min_s)
+        back_s = math.ceil(request.back_duration_s / step_s) * step_s
+        name = SPECIFIERS.get(request.specifier_id)
+        serve = self._history if name in HISTORIES else self._telemetry
+        start, until, back_s = serve(request, step_s, back_s)
         return StoredRequest(
-            report_request_id=request.report_request_id,
+            report_request_id=request.request_id,
             message_id=message_id,
             specifier_id=request.specifier_id,
-            rids=request.rids or tuple(self._resources),
-            granularity_s=granularity_s,
-            back_duration_s=granularity_s * max(1, math.ceil(request.back_duration_s / granularity_s)),
+            rids=request.rids,
+            granularity_s=step_s,
+            back_duration_s=back_s,
             next_start=start,
             until=until,
-            refusal=self._refusal(request, granularity_s),
+            refusal=self._refusal(request, step_s),
         )
 
-    def _refusal(self, request: ReportRequest, granularity_s: int) -> str | None:
-        unknown = [rid for rid in request.rids if rid not in self._resources]
-        low_s, high_s = self._settings.report_granularity_min_s, self._settings.report_granularity_max_s
-        if request.specifier_id != SPECIFIER_ID:
+    def _telemetry(self, request: ReportRequest, step_s: int, back_s: int) -> tuple[datetime, datetime | None, int]:
+        """From now, or later, on; over and over, or once where there is no back duration."""
+        now = self._clock.now()
+        asked = now if request.period is None else request.period.start
+        start = ceil_to(max(now, asked), step_s)
+        until = None
+        if request.period is not None and request.period.duration_s > 0:
+            until = asked + timedelta(seconds=request.period.duration_s)
+        if back_s == 0 and until is None:
+            until = start + timedelta(seconds=step_s)
+        return start, until, back_s
+
+    def _history(self, request: ReportRequest, step_s: int, back_s: int) -> tuple[datetime, datetime | None, int]:
+        """The time it names, or what lies behind by the back duration; once."""
+        now = floor_to(self._clock.now(), step_s)
+        if request.period is None or request.period.duration_s == 0:
+            start = now - timedelta(seconds=back_s) if request.period is None else request.period.start
+            return ceil_to(start, step_s), now, 0
+        end = request.period.start + timedelta(seconds=request.period.duration_s)
+        return ceil_to(request.period.start, step_s), floor_to(end, step_s), 0
+
+    def _refusal(self, request: ReportRequest, step_s: int) -> str | None:
+        if request.specifier_id == METADATA:
+            return None
+        offered = self._channels.get(request.specifier_id)
+        if offered is None:
             return f"there is no report {request.specifier_id}"
+        known = {channel.rid for channel in offered}
+        unknown = [rid for rid in request.rids if rid not in known]
+        low_s, high_s = self._settings.report_granularity_min_s, self._settings.report_granularity_max_s
         if unknown:
             return f"there is no rID {', '.join(unknown)}"
-        if request.granularity_s % 1 or not low_s <= granularity_s <= high_s:
+        if request.granularity_s % 1 or not low_s <= step_s <= high_s:
             return f"granularity is whole seconds from {low_s:g} to {high_s:g}, not {request.granularity_s:g}"
         return None
-
-    async def _build_due(self) -> bool:
-        """Journal every report that is due and ready; returns whether more are ready than one batch."""
-        for request in self._journal.active_requests(self._key):
-            for _ in range(BATCH):
-                period = Interval.lasting(request.next_start, request.back_duration_s)
-                if self._clock.now() < period.end or not await self._build(request, period):
-                    break
-                request = replace(request, next_start=period.end)
-            else:
-                return True
-        return False
-
-    async def _build(self, request: StoredRequest, period: Interval) -> bool:
-        """Journal the report over ``period``; False when it still waits for readings."""
-        points: list[ReportPoint] = []
-        wanted = {rid: self._resources[rid] for rid in request.rids if rid in self._resources}
-        awaited = False
-        for step in period.steps(request.granularity_s):
-            readings = await self._source.read(list(wanted.values()), step)
-            for rid, resource_id in wanted.items():
-                reading = readings.get(resource_id)
-                if reading is None:
-                    awaited = True
-                    continue
-                if isinstance(reading, Missing):
-                    continue
-                points.append(
-                    ReportPoint(
-                        rid=rid,
-                        start=step.start,
-                        duration_s=request.granularity_s,
-                        kw=reading.kw,
-                        quality=reading.quality,
-                    )
-                )
-        late = self._clock.now() >= period.end + timedelta(seconds=self._settings.report_lateness_s)
-        if awaited and not late:
-            return False
-        self._journal.record_update(
-            self._key,
-            request.report_request_id,
-            period,
-            [wanted[rid] for rid in dict.fromkeys(point.rid for point in points)],
-            self._payload(request, period, points) if points else None,
-        )
-        return True
-
-    def _payload(self, request: StoredRequest, period: Interval, points: list[ReportPoint]) -> bytes:
-        registration = self._journal.registration(self._key)
-        assert registration is not None, "a report request cannot outlive its registration"
-        return encode(
-            UpdateReport(
-                request_id=str(uuid4()),
-                ven_id=registration.ven_id,
-                report_id=f"{request.report_request_id}:{period.start:%Y%m%dT%H%M%SZ}",
-                report_request_id=request.report_request_id,
-                specifier_id=request.specifier_id,
-                created_at=self._clock.now(),
-                points=tuple(points),
-            )
-        )
-
-    async def _deliver(self) -> None:
-        """Send what is owed, oldest first. Raises at the first message the VTN did not take."""
-        while (update := self._journal.oldest_update(self._key)) is not None:
-            try:
-                answer = await self._exchange.ask_encoded(Service.REPORT, update.payload)
-                if not isinstance(answer, UpdatedReport):
-                    raise WireError("the VTN answered oadrUpdateReport with something else")
-                check(answer.response)
-            except VtnError as error:
-                if not error.permanent:
-                    raise
-                self._log.error("the VTN refused report data", start=update.interval.start, why=str(error))
-                self._journal.settle_update(update.seq)
-                continue
-            await self._acknowledged(update, answer)
-
-    async def _acknowledged(self, update: OwedUpdate, answer: UpdatedReport) -> None:
-        await self._observer.report_acknowledged(
-            enrolment_id=self._key,
-            interval=update.interval,
-            resource_ids=update.resource_ids,
-            at=self._clock.now(),
-        )
-        self._journal.settle_update(update.seq)
-        registration = self._journal.registration(self._key)
-        if answer.cancel is not None and registration is not None:
-            await self.cancelled(answer.cancel, registration.ven_id)
-
-    def _pause_s(self, blocked_s: float) -> float:
-        """How long there is nothing to build, nor to deliver once ``blocked_s`` are over. Unit: s."""
-        now = self._clock.now()
-        due = [
-            (request.next_start - now).total_seconds() + request.back_duration_s
-            for request in self._journal.active_requests(self._key)
-        ]
-        soonest_s = min([LONGEST_PAUSE_S, *due])
-        if soonest_s <= 0:
-            soonest_s = INCOMPLETE_RETRY_S
-        return min(soonest_s, blocked_s) if blocked_s > 0 else soonest_s

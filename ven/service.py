@@ -13,28 +13,20 @@ from pathlib import Path
 
 from grid.clock import Clock
 from grid.errors import ConfigError
-from grid.events import Decision
+from grid.events import Decision, OptType
+from grid.intervals import Interval
 from ven.config import VenSettings
 from ven.errors import VenError
-from ven.events import EventDesk
-from ven.exchange import Exchange
+from ven.exchange import Recorder
 from ven.journal import VenJournal
-from ven.opt import OptSender
-from ven.polling import PollLoop
+from ven.member import Ven
 from ven.ports import EventSink, ReportSource, VenObserver
-from ven.registration import Registrar
-from ven.reports import ReportDesk
-from ven.status import VenStatus, Vitals
-from ven.transport import HttpsTransport, Transport
-from ven.waiting import Alarm
-from ven.wire.codec import Codec
-from ven.wire.signatures import Signer, Verifier
+from ven.records import StoredOpt
+from ven.status import VenStatus
+from ven.transport import HttpsTransports, Transport
 
-Connect = Callable[[VenSettings, Clock], Awaitable[Transport]]
+Connect = Callable[[VenSettings], Awaitable[Transport]]
 """Opens the way to a VEN's VTN. Raises CertificateError."""
-
-REFUSALS_BEFORE_GIVING_UP = 3
-"""In a row, by a VTN that never took the VEN."""
 
 
 class VenGateway:
@@ -43,45 +35,60 @@ class VenGateway:
     def __init__(
         self,
         settings: Sequence[VenSettings],
-        journal_path: Path,
+        journal: Path | VenJournal,
         sink: EventSink,
         source: ReportSource,
         observer: VenObserver,
         clock: Clock,
-        connect: Connect = HttpsTransport.open,
+        connect: Connect | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
+        """``journal``: its file, or one that is open already and stays so. ``connect``: HTTPS when left out."""
         enrolments = [one.enrolment_id for one in settings]
         if len(set(enrolments)) != len(enrolments):
             raise ConfigError("two VENs have the same enrolment_id: give each its own")
         self._settings = settings
-        self._journal_path = journal_path
+        self._journal = journal
         self._sink = sink
         self._source = source
         self._observer = observer
         self._clock = clock
         self._connect = connect
-        self._vens: dict[str, _Ven] = {}
+        self._recorder = recorder
+        self._vens: dict[str, Ven] = {}
 
     async def run(self) -> None:
         """Serve every VEN.
 
-        Raises CertificateError or JournalError at start; VtnRefusedError when every VEN was refused and none was
-        ever registered; what the observer or the source raises.
+        Raises CertificateError, JournalError or AddressInUseError at start; VtnRefusedError when every VEN was
+        refused and none was ever registered; what the observer or the source raises.
         """
         async with AsyncExitStack() as stack:
-            exchanges = []
-            for one in self._settings:
-                exchanges.append(await self._exchange(one))
-                stack.push_async_callback(exchanges[-1].close)
-            journal = VenJournal.open(self._journal_path)
-            stack.callback(journal.close)
+            transports = HttpsTransports(self._clock)
+            stack.push_async_callback(transports.close)
+            connect = self._connect or transports.open
+            ways = [await connect(one) for one in self._settings]
+            journal = self._journal
+            if isinstance(journal, Path):
+                journal = VenJournal.open(journal)
+                stack.callback(journal.close)
             stack.callback(self._vens.clear)
             async with asyncio.TaskGroup() as tasks:
-                for one, exchange in zip(self._settings, exchanges, strict=True):
-                    self._vens[one.enrolment_id] = self._ven(one, journal, exchange, tasks)
+                for one, transport in zip(self._settings, ways, strict=True):
+                    self._vens[one.enrolment_id] = Ven(
+                        one,
+                        journal,
+                        transport,
+                        self._sink,
+                        self._source,
+                        self._observer,
+                        self._clock,
+                        tasks,
+                        self._give_up_if_hopeless,
+                        self._recorder,
+                    )
                 for ven in self._vens.values():
-                    tasks.create_task(ven.poll_loop.run())
-                    tasks.create_task(ven.reports.run())
+                    tasks.create_task(ven.run())
 
     def status(self) -> tuple[VenStatus, ...]:
         """How each VEN fares, in the order of the settings; empty unless ``run`` runs."""
@@ -93,86 +100,36 @@ class VenGateway:
         Raises VenError when there is no such VEN running or no such event.
         """
         enrolment_id, event_id = event_key
-        if enrolment_id not in self._vens:
-            raise VenError(f"there is no VEN {enrolment_id} running here")
-        self._vens[enrolment_id].events.redecide(event_id, decision)
+        self._ven(enrolment_id).events.redecide(event_id, decision)
 
-    async def _exchange(self, settings: VenSettings) -> Exchange:
-        codec = Codec(Signer(settings.identity), Verifier(settings.identity, settings.vtn_host), self._clock)
-        return Exchange(await self._connect(settings, self._clock), codec)
+    def opt(
+        self, enrolment_id: str, opt: OptType, periods: Sequence[Interval], *, resource_ids: Sequence[str] = ()
+    ) -> StoredOpt:
+        """Opt an enrolment, or some of its resources, out (or in) for stretches of time. Raises VenError."""
+        return self._ven(enrolment_id).opts.create(opt, periods, resource_ids=resource_ids)
 
-    def _ven(self, settings: VenSettings, journal: VenJournal, exchange: Exchange, tasks: asyncio.TaskGroup) -> _Ven:
-        return _Ven(
-            settings,
-            journal,
-            exchange,
-            self._sink,
-            self._source,
-            self._observer,
-            self._clock,
-            tasks,
-            self._give_up_if_hopeless,
-        )
+    def opts(self, enrolment_id: str) -> list[StoredOpt]:
+        """Every opt over time of an enrolment. Raises VenError."""
+        return self._ven(enrolment_id).opts.all()
+
+    def cancel_opt(self, enrolment_id: str, opt_id: str) -> None:
+        """End an opt. Raises VenError for an unknown one."""
+        self._ven(enrolment_id).opts.cancel(opt_id)
+
+    async def cancel_registration(self, enrolment_id: str) -> None:
+        """Leave the VTN, until ``enrol``. Raises VenError."""
+        await self._ven(enrolment_id).registrar.cancel()
+
+    def enrol(self, enrolment_id: str) -> None:
+        """Register again after either side cancelled. Raises VenError for an unknown enrolment."""
+        self._ven(enrolment_id).enrol()
+
+    def _ven(self, enrolment_id: str) -> Ven:
+        try:
+            return self._vens[enrolment_id]
+        except KeyError:
+            raise VenError(f"there is no VEN {enrolment_id} running here") from None
 
     def _give_up_if_hopeless(self, error: VenError) -> None:
         if all(ven.hopeless for ven in self._vens.values()):
             raise error
-
-
-class _Ven:
-    """The parts of one VEN, put together."""
-
-    def __init__(
-        self,
-        settings: VenSettings,
-        journal: VenJournal,
-        exchange: Exchange,
-        sink: EventSink,
-        source: ReportSource,
-        observer: VenObserver,
-        clock: Clock,
-        tasks: asyncio.TaskGroup,
-        on_refused: Callable[[VenError], None],
-    ) -> None:
-        self._settings = settings
-        self._journal = journal
-        self._vitals = Vitals()
-        alarm = Alarm(clock)
-        self.events = EventDesk(settings, journal, sink, clock, tasks, alarm.ring)
-        self.reports = ReportDesk(settings, journal, exchange, source, observer, clock)
-        self._registrar = Registrar(settings, journal, exchange, observer, clock)
-        self.poll_loop = PollLoop(
-            settings.enrolment_id,
-            exchange,
-            self._registrar,
-            self.events,
-            OptSender(settings.enrolment_id, journal, exchange, observer, clock),
-            self.reports,
-            observer,
-            self._vitals,
-            alarm,
-            clock,
-            on_refused,
-        )
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether the VTN never took us and keeps refusing."""
-        return self._vitals.refusals >= REFUSALS_BEFORE_GIVING_UP and self._registrar.registration is None
-
-    def status(self) -> VenStatus:
-        key = self._settings.enrolment_id
-        registration = self._registrar.registration
-        return VenStatus(
-            enrolment_id=key,
-            ven_name=self._settings.ven_name,
-            registered=self._registrar.registered,
-            ven_id=None if registration is None else registration.ven_id,
-            vtn_id=None if registration is None else registration.vtn_id,
-            reports_offered=self._journal.offer(key) is not None,
-            last_poll=self._vitals.last_poll,
-            stale=not self._vitals.contact,
-            why=self._vitals.why,
-            answers_owed=len(self._journal.owed_answers(key)),
-            reports_owed=self._journal.owed_updates(key),
-        )

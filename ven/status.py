@@ -12,8 +12,10 @@ class VenStatus:
 
     enrolment_id: str
     ven_name: str
+    state: str
+    """Of its session: see ``ven.session.State``."""
     registered: bool
-    """We hold a registration and the VTN did not withdraw it."""
+    """We hold a registration that nobody withdrew."""
     ven_id: str | None
     vtn_id: str | None
     reports_offered: bool

@@ -1,6 +1,6 @@
 """Simple HTTP of OpenADR 2.0b (section 9): one POST per message, over mutual TLS.
 
-One connector per identity keeps its connections alive between polls. Whatever goes wrong becomes one of three
+One connector per identity and VTN keeps its connections alive between polls. Whatever goes wrong becomes one of three
 answers: the VTN cannot be reached, it does not want us, or it failed on this message.
 """
 
@@ -17,13 +17,13 @@ from certs.tls import check_identity, client_context
 from grid.clock import Clock
 from ven.config import VenSettings
 from ven.errors import VtnError, VtnRefusedError, VtnUnreachableError
-from ven.wire.messages import Service
+from ven.wire.payload import Service
 
 REQUEST_TIMEOUT_S = 15.0
 KEEP_ALIVE_S = 75.0
 """Longer than usual poll intervals: a new handshake costs more than an idle connection."""
-CONNECTIONS = 2
-"""A poll and a report at a time."""
+CONNECTIONS = 4
+"""An identity's, to one VTN, at a time."""
 
 
 class Transport(Protocol):
@@ -35,33 +35,53 @@ class Transport(Protocol):
         Raises VtnUnreachableError, VtnRefusedError, VtnError.
         """
 
+
+class HttpsTransports:
+    """Opens transports; VENs of one identity share its TLS context, those at one VTN its connections as well."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
+        self._sessions: dict[tuple[object, ...], aiohttp.ClientSession] = {}
+
+    async def open(self, settings: VenSettings) -> HttpsTransport:
+        """Raises CertificateError when our own certificate cannot stand before the VTN."""
+        identity = settings.identity
+        who = (identity.certificate, identity.key, identity.roots, settings.ciphers)
+        if who not in self._contexts:
+            check_identity(identity, self._clock)
+            self._contexts[who] = client_context(identity, settings.ciphers)
+        where = (*who, settings.vtn_url)
+        if where not in self._sessions:
+            self._sessions[where] = _session(self._contexts[who])
+        fingerprint = openadr_fingerprint(settings.certificate.read_bytes())
+        return HttpsTransport(settings.vtn_url, fingerprint, self._sessions[where], self._clock)
+
     async def close(self) -> None:
         """Close every connection."""
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
+
+
+def _session(context: ssl.SSLContext) -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_S),
+        timeout=aiohttp.ClientTimeout(total=None),
+        trace_configs=[trace],
+    )
 
 
 class HttpsTransport:
-    """``Transport`` over aiohttp; ``open`` makes one."""
+    """``Transport`` over aiohttp; ``HttpsTransports`` makes one."""
 
     def __init__(self, url: str, fingerprint: str, session: aiohttp.ClientSession, clock: Clock) -> None:
         self._url = url
         self._fingerprint = fingerprint
         self._session = session
         self._clock = clock
-
-    @classmethod
-    async def open(cls, settings: VenSettings, clock: Clock) -> HttpsTransport:
-        """Raises CertificateError when our own certificate cannot stand before the VTN."""
-        check_identity(settings.identity, clock)
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_reuseconn.append(_note_reuse)
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=client_context(settings.identity), limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_S
-            ),
-            timeout=aiohttp.ClientTimeout(total=None),
-            trace_configs=[trace],
-        )
-        return cls(settings.vtn_url, openadr_fingerprint(settings.certificate.read_bytes()), session, clock)
 
     async def post(self, service: Service, content: bytes) -> bytes:
         connection = SimpleNamespace(reused=False)
@@ -94,9 +114,6 @@ class HttpsTransport:
             ) from error
         except (aiohttp.ClientError, ssl.SSLError, ConnectionError) as error:
             raise self._lost(error, reused=connection.reused) from error
-
-    async def close(self) -> None:
-        await self._session.close()
 
     def _untrusted(self, error: Exception) -> VtnRefusedError:
         return VtnRefusedError(

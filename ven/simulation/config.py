@@ -52,6 +52,8 @@ class VtnSettings(Settings):
     """Tell VENs in an extension that they may poll again at once while messages wait."""
     resend_s: float = Field(default=60.0, gt=0)
     """When a message that was not answered is sent again."""
+    completed_kept_s: float = Field(default=0.0, ge=0)
+    """How long an event that is over is still told of, as completed."""
     request_reports: bool = True
     """Ask every VEN that registers its reports for power and energy."""
     report_interval_s: int = Field(default=10, ge=1)

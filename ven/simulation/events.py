@@ -106,16 +106,22 @@ class Events:
 
     def call(self, called: CalledEvent) -> None:
         """Send a new event. Raises CallError."""
+        ven = self._journal.ven(called.ven_id)
+        if ven is not None and ven.report_only:
+            raise CallError(f"{ven.ven_name} registered for reports only: it takes no events")
         if self._journal.event(called.event.event_id) is not None:
             raise CallError(f"there is an event {called.event.event_id} already: modify it or choose another ID")
         self._enter(called)
         self._log.info("event called", event_id=called.event.event_id, ven_id=called.ven_id)
 
     def modify(self, event_id: str, change: Callable[[WireEvent], WireEvent]) -> CalledEvent:
-        """Send it changed, under a higher modification number. Raises UnknownError, CallError."""
+        """Send it changed, under a higher modification number; one that vanished comes back.
+
+        Raises UnknownError, CallError.
+        """
         called = self._open(event_id)
         event = change(called.event)
-        return self._modified(replace(called, event=event, requested_kw=requested_kw(event)))
+        return self._modified(replace(called, event=event, vanished=False, requested_kw=requested_kw(event)))
 
     def cancel(self, event_id: str) -> CalledEvent:
         """Raises UnknownError, CallError."""
@@ -153,7 +159,8 @@ class Events:
             return False
         if called.cancelled_at is not None:
             return now < called.cancelled_at + CANCELLED_KEPT and not self._is_answered(called)
-        return called.status(now) is not EventStatus.COMPLETED
+        end = called.end
+        return end is None or now < end + timedelta(seconds=self._settings.completed_kept_s)
 
     def _is_answered(self, called: CalledEvent) -> bool:
         number = called.event.modification_number

@@ -7,10 +7,11 @@ that is killed goes on where it stood. Messages are kept as the bytes the codec 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ from ven.simulation.records import (
 )
 from ven.wire.event import DistributeEvent, WireEvent
 from ven.wire.opt import CreateOpt
-from ven.wire.payload import decode, encode
+from ven.wire.payload import Message, decode, encode
 from ven.wire.report import CreateReport, RegisterReport
 
 IN_MEMORY = Path(":memory:")
@@ -39,6 +40,7 @@ _MIGRATIONS = (
     CREATE TABLE vens (ven_id TEXT PRIMARY KEY, ven_name TEXT NOT NULL, fingerprint TEXT, registration_id TEXT,
         registered_at INTEGER NOT NULL, pull INTEGER NOT NULL, transport_address TEXT, report_only INTEGER NOT NULL,
         reports_created_at INTEGER, offer BLOB);
+    CREATE INDEX vens_by_fingerprint ON vens (fingerprint);
     CREATE TABLE waiting (seq INTEGER PRIMARY KEY AUTOINCREMENT, ven_id TEXT NOT NULL, request_id TEXT NOT NULL,
         content BLOB, sent_at INTEGER);
     CREATE INDEX waiting_by_ven ON waiting (ven_id, seq);
@@ -263,8 +265,10 @@ class Journal:
         }
         self._put("requests", values, "report_request_id")
 
-    def requests_of(self, ven_id: str) -> list[RequestRecord]:
-        return self._requests("WHERE ven_id = ? ORDER BY rowid", ven_id)
+    def requests_of(self, ven_id: str, states: Sequence[RequestState]) -> list[RequestRecord]:
+        """Those that stand so, oldest first."""
+        marks = ", ".join("?" for _ in states)
+        return self._requests(f"WHERE ven_id = ? AND state IN ({marks}) ORDER BY rowid", ven_id, *states)
 
     def request(self, report_request_id: str) -> RequestRecord | None:
         return next(iter(self._requests("WHERE report_request_id = ?", report_request_id)), None)
@@ -366,8 +370,14 @@ def _optional(us: int | None) -> datetime | None:
     return None if us is None else _instant(us)
 
 
+@lru_cache(maxsize=1024)
+def _decoded(content: bytes) -> Message:
+    # Messages are immutable, and the same few are read again and again.
+    return decode(content)
+
+
 def _message(content: bytes, kind: type[M]) -> M:
-    message = decode(content)
+    message = _decoded(content)
     assert isinstance(message, kind)
     return message
 

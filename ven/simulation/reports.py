@@ -73,8 +73,8 @@ class Reports:
     def created(self, message: CreatedReport, ven: VenRecord) -> Response:
         """Which requests are pending, by the VEN."""
         self._mailbox.answered(ven.ven_id, message.response.request_id)
-        for record in self._journal.requests_of(ven.ven_id):
-            if record.request.request_id in message.pending and record.state is RequestState.ASKED:
+        for record in self._journal.requests_of(ven.ven_id, (RequestState.ASKED,)):
+            if record.request.request_id in message.pending:
                 self._journal.put_request(replace(record, state=RequestState.PENDING))
         if message.pending and ven.reports_created_at is None:
             self._journal.put_ven(replace(ven, reports_created_at=self._clock.now()))
@@ -83,8 +83,8 @@ class Reports:
     def canceled(self, message: CanceledReport, ven: VenRecord) -> Response:
         """Which requests are pending after a cancel."""
         self._mailbox.answered(ven.ven_id, message.response.request_id)
-        for record in self._journal.requests_of(ven.ven_id):
-            if record.state in _CANCELLING and record.request.request_id not in message.pending:
+        for record in self._journal.requests_of(ven.ven_id, _CANCELLING):
+            if record.request.request_id not in message.pending:
                 self._journal.put_request(replace(record, state=RequestState.ENDED))
         return Response(response=EiResponse(request_id=message.response.request_id), ven_id=ven.ven_id)
 
@@ -166,17 +166,16 @@ class Reports:
 
     def end_all(self, ven: VenRecord) -> None:
         """Nothing is asked of the VEN any more."""
-        for record in self._journal.requests_of(ven.ven_id):
-            if record.state is not RequestState.ENDED:
-                self._journal.put_request(replace(record, state=RequestState.ENDED))
+        for record in self._journal.requests_of(ven.ven_id, (*_LIVE, *_CANCELLING)):
+            self._journal.put_request(replace(record, state=RequestState.ENDED))
 
     # ---
 
     def _is_of_ours(self, message: RegisterReport, ven: VenRecord) -> bool:
         """Whether it answers our request for metadata, which may be named or not."""
-        asked = [one for one in self._journal.requests_of(ven.ven_id) if one.request.specifier_id == METADATA]
-        for record in asked:
-            if record.state in _LIVE and message.report_request_id in (None, "0", record.request.request_id):
+        for record in self._journal.requests_of(ven.ven_id, _LIVE):
+            of_metadata = record.request.specifier_id == METADATA
+            if of_metadata and message.report_request_id in (None, "0", record.request.request_id):
                 self._journal.put_request(replace(record, state=RequestState.ENDED))
                 return True
         return False
@@ -214,11 +213,8 @@ class Reports:
         )
 
     def _riding_cancel(self, ven: VenRecord) -> CancelReport | None:
-        riding = [
-            record.request.request_id
-            for record in self._journal.requests_of(ven.ven_id)
-            if record.state is RequestState.CANCELLING_WITH_UPDATE
-        ]
+        found = self._journal.requests_of(ven.ven_id, (RequestState.CANCELLING_WITH_UPDATE,))
+        riding = [record.request.request_id for record in found]
         if not riding:
             return None
         return CancelReport(request_id=new_id("cancel"), report_request_ids=tuple(riding), ven_id=ven.ven_id)

@@ -130,6 +130,8 @@ async def test_an_event_may_vanish_without_a_cancel(domain: Domain, serve: Serve
         await ven.opt(await told(ven))
         assert (await utility.do("DELETE", f"/events/{called['event_id']}?vanish=true"))["vanished"]
         assert (await told(ven)).events == ()
+        await utility.do("PATCH", f"/events/{called['event_id']}", {"priority": 1})
+        assert [event.modification_number for event in (await told(ven)).events] == [1]
 
 
 async def test_request_event_gives_all_events_or_the_first_few(domain: Domain, serve: Serve) -> None:
@@ -178,6 +180,7 @@ async def test_a_ven_that_only_reports_has_no_events(domain: Domain, serve: Serv
         answer = await ven.ask(RequestEvent(request_id="1", ven_id=ven.ven_id), DistributeEvent)
         assert answer.response is not None
         assert answer.response.code == NOT_ALLOWED
+        assert (await utility.ask("POST", "/events", simple_event()))[0] == 400
 
 
 @pytest.mark.parametrize(
@@ -262,6 +265,18 @@ async def test_the_status_and_the_current_value_follow_the_clock() -> None:
         ("active", 3.0),
         ("active", 3.0),
     ]
+    await joined.clock.advance(1)
+    assert await joined.now() == ()
+    joined.vtn.close()
+
+
+async def test_an_event_that_is_over_may_be_told_of_as_completed() -> None:
+    joined = Joined(completed_kept_s=60)
+    await joined.register()
+    joined.call(lead_s=0, duration_s=600)
+    await joined.clock.advance(659)
+    (event,) = await joined.now()
+    assert (event.status, event.signals[0].current_value) == (EventStatus.COMPLETED, 0.0)
     await joined.clock.advance(1)
     assert await joined.now() == ()
     joined.vtn.close()

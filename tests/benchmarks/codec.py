@@ -22,6 +22,7 @@ import json
 import logging
 import platform
 import random
+import re
 import sys
 import tempfile
 import time
@@ -290,6 +291,16 @@ def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+
+
+def _seconds(text: str) -> float:
+    found = _DURATION.fullmatch(text)
+    assert found is not None
+    days, hours, minutes, seconds = found.groups("0")
+    return float(int(days) * 86400 + int(hours) * 3600 + int(minutes) * 60 + int(seconds))
+
+
 def extract_poll(signed_object: Any) -> Any:
     return signed_object[0][0].text
 
@@ -310,7 +321,8 @@ def extract_event(signed_object: Any) -> Any:
         taken = []
         for signal in signals.iterchildren(f"{EI}eiEventSignal"):
             points = tuple(
-                (interval[0][0].text, interval[1][0].text, float(interval[2][0][0].text)) for interval in signal[0]
+                (_seconds(interval[0][0].text), interval[1][0].text, float(interval[2][0][0].text))
+                for interval in signal[0]
             )
             unit = tuple(each.text for each in signal[4][:3])
             attributes = tuple(each.text for each in signal[4][3])
@@ -319,7 +331,7 @@ def extract_event(signed_object: Any) -> Any:
         events.append(
             (
                 (event_id, modification, priority, context, created, status),
-                (_instant(period[0][0][0].text), period[0][1][0].text),
+                (_instant(period[0][0][0].text), _seconds(period[0][1][0].text)),
                 tuple(taken),
                 tuple((each.tag, each.text) for each in target),
                 offered[1].text,
@@ -336,12 +348,12 @@ def extract_report(signed_object: Any) -> Any:
         for interval in report.find(f"{STRM}intervals"):
             start, duration, *payloads = interval
             points = tuple((rid.text, float(value[0].text), quality.text) for rid, value, quality in payloads)
-            intervals.append((_instant(start[0].text), duration[0].text, points))
+            intervals.append((_instant(start[0].text), _seconds(duration[0].text), points))
         texts = tuple(
-            report.findtext(EI + name)
-            for name in ("eiReportID", "reportRequestID", "reportSpecifierID", "reportName", "createdDateTime")
+            report.findtext(EI + name) for name in ("eiReportID", "reportRequestID", "reportSpecifierID", "reportName")
         )
-        reports.append((tuple(intervals), texts))
+        created = _instant(report.findtext(f"{EI}createdDateTime"))
+        reports.append((tuple(intervals), texts, created))
     return message.findtext(f"{PYLD}requestID"), message.findtext(f"{EI}venID"), tuple(reports)
 
 

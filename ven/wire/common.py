@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from ven.errors import WireError
 from ven.wire.xml import (
@@ -13,7 +15,6 @@ from ven.wire.xml import (
     Fields,
     attribute,
     boolean,
-    children,
     decimal,
     dtstart,
     duration,
@@ -28,7 +29,6 @@ from ven.wire.xml import (
     read_int,
     tag,
     text,
-    texts,
 )
 
 OK = 200
@@ -193,15 +193,16 @@ def write_target(target: Target, name: str = "ei:eiTarget") -> str:
     )
 
 
-def _read_nodes(element: Element, name: str) -> tuple[str, ...]:
-    return tuple(inner(child) for child in children(element, tag("power", name)))
+def _read_text(element: Element) -> str:
+    return element.text or ""
 
 
-def _read_areas(element: Element, name: str) -> tuple[Area, ...]:
-    return tuple(_read_area(child[0]) for child in children(element, name))
+def _read_interface(element: Element) -> TransportInterface:
+    return TransportInterface(point_of_receipt=element[0].text or "", point_of_delivery=element[1].text or "")
 
 
-def _read_area(collection: Element) -> Area:
+def _read_area(element: Element) -> Area:
+    collection = element[0]
     polygon = collection[0][0]
     gml_id = f"{{{GML}}}id"
     positions = polygon[0][0][0].text or ""
@@ -212,27 +213,34 @@ def _read_area(collection: Element) -> Area:
     return Area(id=collection.get(gml_id), polygon_id=polygon.get(gml_id), positions=coordinates)
 
 
+_TARGETS: dict[str, tuple[str, Callable[[Element], Any]]] = {
+    VEN_ID: ("ven_ids", _read_text),
+    tag("ei", "resourceID"): ("resource_ids", _read_text),
+    tag("ei", "groupID"): ("group_ids", _read_text),
+    tag("ei", "groupName"): ("group_names", _read_text),
+    tag("ei", "partyID"): ("party_ids", _read_text),
+    tag("power", "endDeviceAsset"): ("end_device_assets", inner),
+    tag("power", "meterAsset"): ("meter_assets", inner),
+    tag("power", "pnode"): ("pnodes", inner),
+    tag("power", "aggregatedPnode"): ("aggregated_pnodes", inner),
+    tag("power", "serviceDeliveryPoint"): ("service_delivery_points", inner),
+    tag("power", "transportInterface"): ("transport_interfaces", _read_interface),
+    tag("emix", "serviceArea"): ("service_areas", _read_area),
+    tag("power", "serviceLocation"): ("service_locations", _read_area),
+}
+"""By child: the field of Target that it adds to, and what is read of it."""
+
+
 def read_target(element: Element) -> Target:
-    if len(element) == 0:
-        return NOBODY_NAMED
-    return Target(
-        ven_ids=texts(element, VEN_ID),
-        resource_ids=texts(element, tag("ei", "resourceID")),
-        group_ids=texts(element, tag("ei", "groupID")),
-        group_names=texts(element, tag("ei", "groupName")),
-        party_ids=texts(element, tag("ei", "partyID")),
-        end_device_assets=_read_nodes(element, "endDeviceAsset"),
-        meter_assets=_read_nodes(element, "meterAsset"),
-        pnodes=_read_nodes(element, "pnode"),
-        aggregated_pnodes=_read_nodes(element, "aggregatedPnode"),
-        service_delivery_points=_read_nodes(element, "serviceDeliveryPoint"),
-        transport_interfaces=tuple(
-            TransportInterface(point_of_receipt=child[0].text or "", point_of_delivery=child[1].text or "")
-            for child in children(element, tag("power", "transportInterface"))
-        ),
-        service_areas=_read_areas(element, tag("emix", "serviceArea")),
-        service_locations=_read_areas(element, tag("power", "serviceLocation")),
-    )
+    """Raises WireError, also for what is nothing to aim at: leaving it out would widen the target."""
+    found: dict[str, list[Any]] = {}
+    for child in element:
+        try:
+            field, reader = _TARGETS[child.tag]
+        except KeyError:
+            raise WireError(f"{local(element.tag)}: {local(child.tag)} is no target of OpenADR 2.0b") from None
+        found.setdefault(field, []).append(reader(child))
+    return Target(**{field: tuple(values) for field, values in found.items()}) if found else NOBODY_NAMED
 
 
 # --- units --------------------------------------------------------------------------------------------------------

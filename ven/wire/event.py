@@ -315,7 +315,6 @@ _EVENT = tag("oadr", "oadrEvent")
 _EI_EVENT = tag("ei", "eiEvent")
 _RESPONSE_REQUIRED = tag("oadr", "oadrResponseRequired")
 _MODIFICATION = re.compile("[0-9]{1,10}")
-_INTERVAL = tag("ei", "interval")
 _INTERVALS = tag("strm", "intervals")
 _SIGNAL_PAYLOAD = tag("ei", "signalPayload")
 _PAYLOAD_FLOAT = tag("ei", "payloadFloat")
@@ -484,21 +483,22 @@ def _read_baseline(element: Element) -> EventBaseline:
 
 
 def _read_points(intervals: Element) -> tuple[SignalPoint, ...]:
-    return tuple(map(_read_point, children(intervals, _INTERVAL)))
+    return tuple(map(_read_point, intervals))
 
 
 def _read_point(interval: Element) -> SignalPoint:
     duration_s, uid, value = 0.0, None, None
-    for child in interval:
+    for child in [*interval]:
         name = child.tag
         if name == DURATION:
             duration_s = as_seconds(child[0].text or "")
         elif name == _UID:
             uid = child[0].text or ""
         elif name == _SIGNAL_PAYLOAD:
-            if value is not None or child[0].tag != _PAYLOAD_FLOAT:
+            payload = child[0]
+            if value is not None or payload.tag != _PAYLOAD_FLOAT:
                 raise WireError("an interval of a signal has one payloadFloat")
-            value = float(child[0][0].text)
+            value = float(payload[0].text)
     if value is None:
         raise WireError("an interval of a signal has no signalPayload")
     return SignalPoint(duration_s=duration_s, value=value, uid=uid)

@@ -586,7 +586,7 @@ def read_report(element: Element) -> Report:
 def _read_interval(interval: Element) -> ReportInterval:
     start = duration_s = uid = feed = None
     payloads = []
-    for child in interval:
+    for child in [*interval]:
         name = child.tag
         if name == _PAYLOAD:
             payloads.append(read_payload(child))
@@ -602,25 +602,26 @@ def _read_interval(interval: Element) -> ReportInterval:
 
 
 def read_payload(element: Element) -> ReportPayload:
-    rid, quality, confidence, accuracy = "", None, None, None
-    value: float | ResourceStatus | None = None
-    for child in element:
-        name = child.tag
-        if name == _PAYLOAD_FLOAT:
-            value = float(child[0].text)
-        elif name == _RID:
-            rid = child.text or ""
-        elif name == _QUALITY:
-            quality = (child.text or "").strip()
-        elif name == _STATUS:
-            value = read_status(child)
-        elif name == _CONFIDENCE:
-            confidence = read_int(child)
-        elif name == _ACCURACY:
-            accuracy = read_float(child)
+    children = [*element]
+    if len(children) == 3:  # by far the most common form, and a day's report has thousands
+        rid, value, quality = children
+        if value.tag == _PAYLOAD_FLOAT and quality.tag == _QUALITY and rid.tag == _RID:
+            return ReportPayload(rid.text or "", float(value[0].text), (quality.text or "").strip())
+    return _read_any_payload(Fields(element))
+
+
+def _read_any_payload(fields: Fields) -> ReportPayload:
+    rid, quality = fields.text(_RID), fields.optional(_QUALITY)
+    value: float | ResourceStatus | None = fields.read(_STATUS, read_status)
     if value is None:
-        raise WireError(f"the report's {rid or 'payload'} has no value")
-    return ReportPayload(rid, value, quality, confidence, accuracy)
+        value = read_float(fields.need(_PAYLOAD_FLOAT)[0])
+    return ReportPayload(
+        rid,
+        value,
+        None if quality is None else quality.strip(),
+        fields.read(_CONFIDENCE, read_int),
+        fields.read(_ACCURACY, read_float),
+    )
 
 
 def read_status(element: Element) -> ResourceStatus:

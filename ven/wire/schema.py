@@ -23,6 +23,7 @@ MAX_BYTES = 5_000_000
 
 MAX_TAGS = 300_000
 """Start and end tags of one message; 5 MB of reports have about 260,000."""
+_TAG_SHORTEST = len("<a>")
 MAX_ATTRIBUTES = 48
 """Of one element, namespace declarations among them; peers that declare every namespace at the root need about 20."""
 MAX_NAMESPACES = 48
@@ -50,10 +51,11 @@ def parse(content: bytes) -> Element:
         raise WireError(f"a message of {len(content):,} bytes: more than {MAX_BYTES:,} are not read")
     if b"\0" in content:
         raise WireError("the message holds a null byte: OpenADR is XML in UTF-8")
-    if content.count(b"<") > MAX_TAGS:
+    if len(content) > MAX_TAGS * _TAG_SHORTEST and content.count(b"<") > MAX_TAGS:
         raise WireError(f"a message of more than {MAX_TAGS:,} tags is not read")
-    # Few messages have this many attributes in all, so the closer look is rare.
-    if content.count(b"=") > MAX_ATTRIBUTES and _CROWDED_TAG.search(content):
+    # Few messages have this many attributes in all, so a closer look is rare.
+    crowded = _occurs_more_than(min(MAX_ATTRIBUTES, MAX_NAMESPACES), b"=", content)
+    if crowded and _CROWDED_TAG.search(content):
         raise WireError(f"an element with more than {MAX_ATTRIBUTES} attributes is not read")
     try:
         root = etree.fromstring(content, _PARSER)
@@ -66,9 +68,18 @@ def parse(content: bytes) -> Element:
         raise WireError("the message declares a document type, which OpenADR does not")
     if facts.encoding is not None and facts.encoding.upper() not in _ENCODINGS:
         raise WireError(f"the message is in {facts.encoding}: OpenADR is XML in UTF-8")
-    if content.count(b"xmlns") > MAX_NAMESPACES and _most_namespaces(root) > MAX_NAMESPACES:
+    if crowded and content.count(b"xmlns") > MAX_NAMESPACES and _most_namespaces(root) > MAX_NAMESPACES:
         raise WireError(f"elements with more than {MAX_NAMESPACES} namespaces in scope are not read")
     return root
+
+
+def _occurs_more_than(times: int, mark: bytes, content: bytes) -> bool:
+    at = -1
+    for _ in range(times + 1):
+        at = content.find(mark, at + 1)
+        if at < 0:
+            return False
+    return True
 
 
 def _most_namespaces(root: Element) -> int:

@@ -251,21 +251,25 @@ def read_duration(element: Element) -> float:
     return as_seconds(inner(element))
 
 
-@lru_cache(maxsize=4096)
 def as_instant(value: str) -> datetime:
     """An xs:dateTime; without a zone it is UTC, as every time of OpenADR is. Raises WireError."""
+    usual = len(value) == 20 and value[7] == "-" and value[10] == "T" and value[16] == ":" and value[-1] == "Z"
+    try:
+        return datetime.fromisoformat(value) if usual and value[11:13] != "24" else _unusual_instant(value)
+    except (ValueError, OverflowError) as error:
+        raise WireError(f"{value!r} is no date and time: {error}") from error
+
+
+def _unusual_instant(value: str) -> datetime:
     found = _INSTANT.fullmatch(value.strip().lstrip("+"))
     if found is None:
         raise WireError(f"{value!r} is no date and time")
     day, hour, rest, fraction, _ = found.groups()
     midnight_after = hour == "24" and rest == ":00:00"
-    try:
-        moment = datetime.fromisoformat(f"{day}{'00' if midnight_after else hour}{rest}").replace(
-            microsecond=int((fraction or "0")[:6].ljust(6, "0")), tzinfo=UTC
-        )
-        return moment + timedelta(days=1) if midnight_after else moment
-    except (ValueError, OverflowError) as error:
-        raise WireError(f"{value!r} is no date and time: {error}") from error
+    moment = datetime.fromisoformat(f"{day}{'00' if midnight_after else hour}{rest}").replace(
+        microsecond=int((fraction or "0")[:6].ljust(6, "0")), tzinfo=UTC
+    )
+    return moment + timedelta(days=1) if midnight_after else moment
 
 
 @lru_cache(maxsize=1024)

@@ -32,6 +32,9 @@ from ven.wire.payload import encode
 
 Offered = WireEvent | UnreadableEvent
 
+CLOCK_SLACK_S = 10.0
+"""A VTN may leave an event out of its list as over this long before it is, by our clock."""
+
 _RANDOM = secrets.SystemRandom()
 
 
@@ -116,9 +119,12 @@ class EventDesk:
     # --- what comes in
 
     def _owed_to_be_listed(self, journalled: JournalledEvent) -> bool:
+        """By the VTN's clock, which may be ahead, and without our own delay of the start."""
         event = journalled.event
-        over = event.status is EventStatus.CANCELLED or self._clock.now() >= end_of(event)
-        return not over and not journalled.completed
+        if event.status is EventStatus.CANCELLED or journalled.completed:
+            return False
+        ends = end_of(event)
+        return ends == FOR_EVER or self._clock.now() < ends - timedelta(seconds=event.start_offset_s + CLOCK_SLACK_S)
 
     def _take(self, offered: Offered, request_id: str, ven_id: str) -> None:
         known = self._journal.events.newest(self._key, offered.event_id)

@@ -2,8 +2,8 @@
 
 Sink: one line ``{"event": ..., "decision": ...}`` per modification, synced to disk before it is answered with the
 enrolment's default opt, and one line ``{"enrolment_id", "at", "in_force": [...]}`` whenever other events or other
-values of theirs come into force. Source: one line ``{"resource_id", "start", "end", "kw"}`` per reading, appended by whoever
-measures; a report interval has a reading when the lines cover it without a gap.
+values of theirs come into force. Source: one line ``{"resource_id", "start", "end", "kw"}`` per reading, appended by
+whoever measures; a report interval has a reading when the lines cover it without a gap.
 """
 
 from __future__ import annotations

@@ -72,6 +72,7 @@ class ReportDesk:
         self._journal.reports.record_offer(self._key, offer, requests)
         self._log.info("reports registered", requested=len(requests))
         self._serve(requests, registration)
+        self._asked()
 
     def requested(self, message: CreateReport, registration: Registration, *, owe: bool) -> CreatedReport:
         """The VTN asks for data; returns the reply, which ``confirm`` sends where it is owed."""
@@ -81,6 +82,7 @@ class ReportDesk:
         if not owe:
             self._journal.reports.confirm(self._key, [request.report_request_id for request in requests])
         self._serve(requests, registration)
+        self._asked()
         return reply
 
     def asked_with_registration(self, message: RegisteredReport, registration: Registration) -> None:
@@ -88,6 +90,7 @@ class ReportDesk:
         requests = [self._stored(request, message.response.request_id) for request in message.requests]
         self._journal.reports.record_requests(self._key, requests)
         self._serve(requests, registration)
+        self._asked()
 
     async def confirm(self, registration: Registration) -> None:
         """Send the oadrCreatedReports that are owed. Raises what ``Exchange.ask`` raises."""
@@ -139,7 +142,6 @@ class ReportDesk:
             if request.specifier_id == METADATA:
                 message = self._registration_of_reports(registration, request.report_request_id)
                 self._journal.reports.record_metadata(self._key, request.report_request_id, encode(message))
-        self._asked()
 
     def _registration_of_reports(self, registration: Registration, report_request_id: str | None) -> RegisterReport:
         return RegisterReport(

@@ -44,7 +44,7 @@ from lxml import etree  # type: ignore[import-untyped]
 from certs.errors import CertificateError
 from certs.files import LeafKey
 from certs.fingerprint import openadr_fingerprint
-from certs.trust import ChainTrust
+from certs.trust import Trust
 from ven.errors import SignatureError, WireError
 from ven.wire.payload import PAYLOAD, SIGNED_OBJECT, SIGNED_OBJECT_ID
 from ven.wire.replay import ReplayGuard
@@ -163,7 +163,7 @@ _SIGNED_INFO_LARGEST = 16
 class Verifier:
     """Checks who signed a message, that it was for now, and that it was not here before."""
 
-    def __init__(self, trust: ChainTrust, guard: ReplayGuard) -> None:
+    def __init__(self, trust: Trust, guard: ReplayGuard) -> None:
         self._trust = trust
         self._guard = guard
         self._trusted: OrderedDict[tuple[str, ...], tuple[Certificate, str, datetime]] = OrderedDict()

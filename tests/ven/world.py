@@ -1,0 +1,196 @@
+"""Our VEN gateway and our VTN in one process and in virtual time: bytes pass between them over memory, not sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from grid.clock import VirtualClock
+from grid.events import Decision, GridEvent, OptType
+from grid.intervals import Interval
+from ven.config import VenSettings
+from ven.errors import VtnError, VtnUnreachableError
+from ven.ports import Reading, ResourceState, Unobserved
+from ven.service import VenGateway
+from ven.simulation.config import VtnSettings
+from ven.simulation.faults import FaultError, FaultKind
+from ven.simulation.vtn import UtilityVtn
+from ven.timeline import InForce
+from ven.wire.payload import Message, Service, decode, encode
+from ven.wire.signature import unsigned
+
+START = datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
+class MemoryTransport:
+    """``ven.transport.Transport`` straight into a VTN; ``down`` is an outage."""
+
+    def __init__(self, vtn: UtilityVtn, fingerprint: str | None) -> None:
+        self._vtn = vtn
+        self._fingerprint = fingerprint
+        self.down = False
+        self.sent: list[tuple[datetime, Message]] = []
+        """What the VEN sent, with when."""
+
+    def named(self, kind: type[Any]) -> list[Any]:
+        """What the VEN sent of one type."""
+        return [message for _, message in self.sent if isinstance(message, kind)]
+
+    async def post(self, service: Service, content: bytes) -> bytes:
+        if self.down:
+            raise VtnUnreachableError("no VTN here")
+        message = decode(content)
+        self.sent.append((self._vtn.clock.now(), message))
+        try:
+            answer = await self._vtn.handle(service, message, self._fingerprint)
+        except FaultError as fault:
+            if fault.kind in (FaultKind.SERVER_ERROR, FaultKind.REFUSE):
+                raise VtnError(503 if fault.kind is FaultKind.SERVER_ERROR else 403, "on purpose") from fault
+            if fault.kind is FaultKind.EMPTY:
+                return b""
+            raise VtnUnreachableError("the reply was lost") from fault
+        return b"" if answer is None else unsigned(encode(answer))
+
+
+class Decider:
+    """``EventSink`` that remembers; ``slow`` and ``failing`` are event IDs."""
+
+    def __init__(self, clock: VirtualClock, opt: OptType = OptType.OPT_IN) -> None:
+        self._clock = clock
+        self.opt = opt
+        self.accepted: list[GridEvent] = []
+        self.accepted_at: list[datetime] = []
+        self.slow: dict[str, float] = {}
+        self.failing: set[str] = set()
+
+    async def accept(self, event: GridEvent) -> Decision:
+        self.accepted.append(event)
+        self.accepted_at.append(self._clock.now())
+        if event.event_id in self.slow:
+            await self._clock.sleep(self.slow[event.event_id])
+        if event.event_id in self.failing:
+            raise RuntimeError("on purpose")
+        return Decision(opt=self.opt, reason="test", decided_at=self._clock.now(), committed_kw=1.0)
+
+
+class Meters:
+    """``ReportSource`` of constant power per resource; what is in ``missing`` was not measured."""
+
+    def __init__(self, kw: Mapping[str, float]) -> None:
+        self.kw = dict(kw)
+        self.missing: set[tuple[str, datetime]] = set()
+        self.reads = 0
+
+    async def read(self, resource_ids: Sequence[str], interval: Interval) -> Mapping[str, Reading | None]:
+        self.reads += 1
+        return {
+            one: None if (one, interval.start) in self.missing else Reading(kw=self.kw[one]) for one in resource_ids
+        }
+
+    async def state(self, resource_ids: Sequence[str]) -> Mapping[str, ResourceState]:
+        return {one: ResourceState(online=True, kw=self.kw[one]) for one in resource_ids}
+
+
+@dataclass
+class Watcher(Unobserved):
+    """``VenObserver`` that remembers."""
+
+    alarms: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    told: list[tuple[datetime, tuple[InForce, ...]]] = field(default_factory=list)
+
+    async def alarmed(self, *, enrolment_id: str, what: str, at: datetime) -> None:
+        self.alarms.append(what)
+
+    async def failed(self, *, enrolment_id: str, why: str, at: datetime) -> None:
+        self.failures.append(why)
+
+    async def in_force(self, *, enrolment_id: str, events: Sequence[InForce], at: datetime) -> None:
+        self.told.append((at, tuple(events)))
+
+
+def settings(folder: Path, name: str = "ven-a", **more: Any) -> VenSettings:
+    """A VEN with two resources, unsigned: certificates are another test's subject."""
+    values: dict[str, Any] = {
+        "enrolment_id": name,
+        "ven_name": name,
+        "vtn_url": "https://vtn.test/OpenADR2/Simple/2.0b",
+        "certificate": folder / "none.pem",
+        "key_file": folder / "none.key",
+        "vtn_roots": folder / "none-roots.pem",
+        "xml_signature": False,
+        "resources": ({"resource_id": "site-1", "rid": "site-1-kw"}, {"resource_id": "site-2", "rid": "site-2-kw"}),
+        "reports": ("TELEMETRY_USAGE",),
+    }
+    return VenSettings.model_validate(values | more)
+
+
+class World:
+    """One VEN, one VTN, one clock."""
+
+    def __init__(self, folder: Path, vtn_settings: Mapping[str, Any], ven_settings: Mapping[str, Any]) -> None:
+        self.clock = VirtualClock(START)
+        values = {"vtn_id": "utility", "tls": False, "xml_signature": False, "poll_interval_s": 10, **vtn_settings}
+        self.vtn = UtilityVtn(VtnSettings.model_validate(values), self.clock)
+        self.settings = settings(folder, **ven_settings)
+        self.transport = MemoryTransport(self.vtn, "AA:BB")
+        self.sink = Decider(self.clock)
+        self.meters = Meters({one: 100.0 for one in self.settings.resource_ids})
+        self.watcher = Watcher()
+        self.journal_path = folder / "ven.sqlite"
+        self.gateway = self._gateway()
+        self._running: asyncio.Task[None] | None = None
+
+    def _gateway(self) -> VenGateway:
+        async def connect(_: VenSettings) -> MemoryTransport:
+            return self.transport
+
+        return VenGateway(
+            [self.settings], self.journal_path, self.sink, self.meters, self.watcher, self.clock, connect=connect
+        )
+
+    @property
+    def ven_id(self) -> str:
+        (ven,) = self.vtn.registrations.all()
+        return ven.ven_id
+
+    async def start(self) -> None:
+        self._running = asyncio.create_task(self.gateway.run())
+        await self.clock.advance(0.0)
+
+    async def stop(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+            self._running = None
+
+    async def restart(self) -> None:
+        """The process dies and another takes its place."""
+        await self.stop()
+        self.gateway = self._gateway()
+        await self.start()
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Let virtual time pass until ``condition`` holds."""
+        for _ in range(round(seconds * 4)):
+            if condition():
+                return
+            await self.clock.advance(0.25)
+        raise AssertionError(f"not within {seconds} s: {self.watcher.failures}")
+
+
+@asynccontextmanager
+async def world(folder: Path, *, vtn: Mapping[str, Any] | None = None, **ven: Any) -> AsyncIterator[World]:
+    """A world whose VEN runs."""
+    made = World(folder, vtn or {}, ven)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+        made.vtn.close()

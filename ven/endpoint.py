@@ -29,6 +29,8 @@ from ven.wire.schema import MAX_BYTES
 
 PREFIX = "/OpenADR2/Simple/2.0b"
 KEEP_ALIVE_S = 75.0
+BODY_WITHIN_S = 30.0
+"""How long a message may take to arrive."""
 CONTENT_TYPE = "application/xml"
 
 
@@ -69,6 +71,7 @@ class Endpoint:
         port: int = 0,
         prefix: str = PREFIX,
         keep_alive_s: float = KEEP_ALIVE_S,
+        body_within_s: float = BODY_WITHIN_S,
     ) -> None:
         """``tls``: None serves plain HTTP. ``port`` 0: any free one."""
         self._handler = handler
@@ -79,6 +82,7 @@ class Endpoint:
         self._port = port
         self._prefix = prefix.rstrip("/")
         self._keep_alive_s = keep_alive_s
+        self._body_within_s = body_within_s
         self._log = structlog.get_logger()
 
     @asynccontextmanager
@@ -101,7 +105,11 @@ class Endpoint:
         return serve
 
     async def _serve(self, service: Service, request: web.Request) -> web.StreamResponse:
-        content = await request.read()
+        try:
+            async with self._clock.timeout(self._body_within_s):
+                content = await request.read()
+        except TimeoutError:
+            return self._refused(408, service, request, f"no whole message within {self._body_within_s:g} s")
         try:
             message, signer = self._codec.open(content, self._clock.now())
         except SignatureError as error:

@@ -62,20 +62,38 @@ async def openleadr_vtn(
         options.append("--sign")
     if event is not None:
         options += ["--event", json.dumps(event)]
+    async with _peer("openleadr_vtn", options, log) as peer:
+        peer.url = (await peer.hear("serving"))["url"]
+        yield peer
+
+
+@asynccontextmanager
+async def openleadr_ven(log: Path, url: str, *, identity: Identity | None = None) -> AsyncIterator[OpenleadrPeer]:
+    """A VEN that has registered; with an identity it signs."""
+    options = ["--url", url]
+    if identity is not None:
+        options += ["--certificate", str(identity.certificate), "--key", str(identity.key)]
+        options += ["--roots", str(identity.roots)]
+    async with _peer("openleadr_ven", options, log) as peer:
+        await peer.hear("registered")
+        yield peer
+
+
+@asynccontextmanager
+async def _peer(module: str, options: list[str], log: Path) -> AsyncIterator[OpenleadrPeer]:
+    """The process ends when its stdin does."""
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tests.ven.peers.openleadr_vtn",
+            f"tests.ven.peers.{module}",
             *options,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
         )
-    peer = OpenleadrPeer(process)
     try:
-        peer.url = (await peer.hear("serving"))["url"]
-        yield peer
+        yield OpenleadrPeer(process)
     finally:
         assert process.stdin is not None
         process.stdin.close()

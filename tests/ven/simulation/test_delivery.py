@@ -111,6 +111,7 @@ def test_a_missing_interval_delivers_nothing_and_shows() -> None:
     assert result.intervals_received == result.intervals_expected - 1
     assert result.complete_until == at(30)
     assert result.by_resource["b"].delivered_kwh == pytest.approx(10.0 * 70 / 3600)
+    assert (result.by_resource["a"].missing, result.by_resource["b"].missing) == ((), (at(30),))
 
 
 def test_without_a_baseline_nothing_counts_as_delivered() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -116,6 +117,17 @@ async def test_too_large_a_message_is_not_read() -> None:
         body = BytesIO(b" " * (MAX_BYTES + 1))
         async with ven.session.post(f"{ven.base}/OadrPoll", data=body) as answer:
             assert answer.status == 413
+
+
+async def test_half_a_message_is_not_waited_for_for_ever() -> None:
+    endpoint = Endpoint(Echo(), Codec(None, None), CLOCK, tls=None, body_within_s=0.1)
+    async with endpoint.serving() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"POST {PREFIX}/OadrPoll HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf".encode())
+        async with CLOCK.timeout(10.0):
+            assert b" 408 " in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_other_paths_and_methods_are_not_there() -> None:

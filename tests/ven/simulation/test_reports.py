@@ -347,6 +347,7 @@ async def test_an_event_is_sized_from_reports_and_its_delivery_counted(domain: D
         assert result["baseline_kw"] == pytest.approx(150.0)
         assert result["delivered_kwh"] == pytest.approx(36.0 / 3600.0)
         assert set(result["by_resource"]) == {"a-resource", "b-resource"}
+        assert result["by_resource"]["a-resource"]["missing"] == []
         opts = (await utility.get(f"/events/{event['event_id']}"))["opts"]
         assert [(one["opt"], one["modification_number"], one["repeats"]) for one in opts] == [("optIn", 0, 0)]
         assert (await utility.ask("GET", "/deliveries/none"))[0] == 404

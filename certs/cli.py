@@ -8,7 +8,7 @@ from pathlib import Path
 from certs.authority import CERTIFICATE_FILE, Authority
 from certs.files import KeyType
 from certs.fingerprint import openadr_fingerprint
-from certs.issuance import LOOPBACK_HOSTS, Role, issue
+from certs.issuance import Role, issue
 from grid.clock import SystemClock
 
 
@@ -26,7 +26,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     leaf.add_argument("--dir", type=Path, required=True, help="folder of the authority")
     leaf.add_argument("--role", type=Role, choices=list(Role), required=True, help="what its holder is")
     leaf.add_argument("--name", required=True, help="site id, VEN name or server name")
-    leaf.add_argument("--host", action="append", help="host or address a server answers at (repeatable)")
+    leaf.add_argument("--host", action="append", help="where the holder answers (repeatable; a VEN: in push mode)")
     leaf.add_argument("--out", type=Path, required=True, help="folder for the certificate, its key and the roots")
     _add_key_type(leaf)
     leaf.set_defaults(run=_issue)
@@ -51,7 +51,7 @@ def _issue(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         folder=arguments.out,
         clock=SystemClock(),
-        hosts=arguments.host or LOOPBACK_HOSTS,
+        hosts=arguments.host,
         key_type=arguments.key_type,
     )
     print(f"certificate {identity.certificate}")

@@ -45,10 +45,14 @@ def issue(
     name: str,
     folder: Path,
     clock: Clock,
-    hosts: Sequence[str] = LOOPBACK_HOSTS,
+    hosts: Sequence[str] | None = None,
     key_type: KeyType = KeyType.EC,
 ) -> Identity:
-    """Make ``name.key``, ``name.pem`` and ``name-roots.pem`` in ``folder``. Raises CertificateError."""
+    """Make ``name.key``, ``name.pem`` and ``name-roots.pem`` in ``folder``. Raises CertificateError.
+
+    ``hosts`` is where the holder answers: loopback for servers when left out, nowhere for a VEN, which needs it only
+    in push mode.
+    """
     if not _NAME.fullmatch(name):
         raise CertificateError(f"{name!r} cannot name a certificate: use letters, digits, '.', '_' and '-', 64 at most")
     key = generate_key(key_type)
@@ -63,7 +67,7 @@ def issue(
         .not_valid_after(min(now + LEAF_LIFETIME, authority.certificate.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(key_type), critical=True)
-        .add_extension(_usages(role), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(_USAGES[role]), critical=False)
         .add_extension(x509.SubjectAlternativeName(_names(role, name, hosts)), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
@@ -78,17 +82,22 @@ def issue(
     return identity
 
 
-def _usages(role: Role) -> x509.ExtendedKeyUsage:
-    serves = role in (Role.VTN, Role.GATEWAY)
-    return x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH if serves else ExtendedKeyUsageOID.CLIENT_AUTH])
+_SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+_USAGES = {
+    # In push mode a VTN connects and a VEN answers.
+    Role.VEN: (_CLIENT, _SERVER),
+    Role.VTN: (_SERVER, _CLIENT),
+    Role.GATEWAY: (_SERVER,),
+    Role.SITE: (_CLIENT,),
+}
 
 
-def _names(role: Role, name: str, hosts: Sequence[str]) -> list[x509.GeneralName]:
+def _names(role: Role, name: str, hosts: Sequence[str] | None) -> list[x509.GeneralName]:
     if role is Role.SITE:
         return [x509.UniformResourceIdentifier(site_urn(name))]
     if role is Role.VEN:
-        return [x509.DNSName(name)]
-    return [_host(host) for host in hosts]
+        return [x509.DNSName(name), *(_host(host) for host in hosts or ())]
+    return [_host(host) for host in (LOOPBACK_HOSTS if hosts is None else hosts)]
 
 
 def _host(host: str) -> x509.GeneralName:

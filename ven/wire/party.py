@@ -264,8 +264,12 @@ def _read_profile(element: Element) -> Profile:
     fields = Fields(element)
     return Profile(
         name=fields.text(_PROFILE_NAME).strip(),
-        transports=tuple(inner(transport).strip() for transport in fields.need(tag("oadr", "oadrTransports"))),
+        transports=read_transports(fields.need(tag("oadr", "oadrTransports"))),
     )
+
+
+def read_transports(element: Element) -> tuple[str, ...]:
+    return tuple(inner(transport).strip() for transport in element)
 
 
 def read_profiles(element: Element) -> tuple[Profile, ...]:

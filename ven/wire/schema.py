@@ -34,15 +34,15 @@ _CROWDED_TAG = re.compile(
 )
 _ENCODINGS = ("UTF-8", "US-ASCII", "ASCII")
 
-_PARSER = etree.XMLParser(
-    resolve_entities=False,
-    load_dtd=False,
-    no_network=True,
-    remove_comments=True,
-    remove_pis=True,
-    huge_tree=False,
-    remove_blank_text=False,
-)
+_SAFE = {
+    "resolve_entities": False,
+    "load_dtd": False,
+    "no_network": True,
+    "remove_comments": True,
+    "remove_pis": True,
+    "huge_tree": False,
+}
+_PARSER = etree.XMLParser(**_SAFE)
 
 
 def parse(content: bytes) -> Element:
@@ -93,11 +93,27 @@ def _most_namespaces(root: Element) -> int:
 
 def fault(element: Element) -> str | None:
     """Why the schema does not take the element and what is in it; None when it does."""
+    if _is_large(element):
+        return _fault_of_large(element)
     schema = _schema()
     if schema.validate(element):
         return None
     first = schema.error_log[0]
     return f"line {first.line}: {first.message}"
+
+
+_is_large = etree.XPath("boolean(descendant::*[8000])")
+
+
+def _fault_of_large(element: Element) -> str | None:
+    # For every fault in a tree lxml notes its path, which takes a time linear in the siblings before it: with many
+    # faults quadratic. While it parses there are no paths, and no lines either.
+    parser = etree.XMLParser(schema=_schema(), **_SAFE)
+    try:
+        etree.fromstring(etree.tostring(element, with_tail=False), parser)
+    except etree.XMLSyntaxError:
+        return str(parser.error_log[0].message)
+    return None
 
 
 @cache

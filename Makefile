@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint types imports docker-lint tests browser clean
+.PHONY: demo test lint types imports docker-lint tests browser xmlsec1 clean
 
 demo: $(STAMP)
 	$(VENV)/bin/negawatt demo $(ARGS)
@@ -24,7 +24,7 @@ docker-lint: $(STAMP)
 	$(VENV)/bin/hadolint docker/Dockerfile
 	$(VENV)/bin/yamllint --strict -d '{extends: default, rules: {document-start: disable, line-length: {max: 120}}}' docker/compose.yaml
 
-tests: $(STAMP) browser
+tests: $(STAMP) browser xmlsec1
 	$(VENV)/bin/pytest $(ARGS)
 
 # The console is tested in a real browser; the Python package drives it, Debian has it.
@@ -32,6 +32,12 @@ browser:
 	@command -v chromium >/dev/null || \
 	  if [ "$$(id -u)" = 0 ]; then apt-get update && apt-get install -y --no-install-recommends chromium; \
 	  else echo "negawatt: chromium is missing, the console's browser tests skip: run 'sudo apt-get install chromium'" >&2; fi
+
+# What we sign is verified by another implementation too.
+xmlsec1:
+	@command -v xmlsec1 >/dev/null || \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update && apt-get install -y --no-install-recommends xmlsec1; \
+	  else echo "negawatt: xmlsec1 is missing, the tests with it skip: run 'sudo apt-get install xmlsec1'" >&2; fi
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

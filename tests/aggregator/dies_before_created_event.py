@@ -12,7 +12,7 @@ import sys
 
 from grid.process.cli import main
 from ven.transport import HttpsTransport
-from ven.wire.messages import Service
+from ven.wire.payload import Service
 
 _post = HttpsTransport.post
 

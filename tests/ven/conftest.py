@@ -23,8 +23,9 @@ from certs.tls import Identity
 from grid.clock import SystemClock
 from grid.events import Decision, GridEvent, OptType
 from grid.intervals import Interval
-from ven.config import ResourceSettings, VenSettings
-from ven.ports import Missing, Reading
+from ven.config import ReportName, ResourceSettings, VenSettings
+from ven.ports import Missing, Reading, ResourceState, Unobserved
+from ven.timeline import InForce
 
 CLOCK = SystemClock()
 START_TIMEOUT_S = 30.0
@@ -188,6 +189,7 @@ def ven_settings(identity: Identity, url: str, name: str = "ven-a", **more: Any)
             ResourceSettings(resource_id="site-1", rid="site-1-kw"),
             ResourceSettings(resource_id="site-2", rid="site-2-kw"),
         ),
+        "reports": (ReportName.TELEMETRY_USAGE,),
         "report_granularity_min_s": 1.0,
         "report_lateness_s": 1.0,
     }
@@ -225,6 +227,9 @@ class SteadySource:
     async def read(self, resource_ids: Sequence[str], interval: Interval) -> Mapping[str, Reading | Missing | None]:
         return {resource_id: self._reading(resource_id, interval) for resource_id in resource_ids}
 
+    async def state(self, resource_ids: Sequence[str]) -> Mapping[str, ResourceState]:
+        return {one: ResourceState(online=True, kw=self._kw[one]) for one in resource_ids if one in self._kw}
+
     def _reading(self, resource_id: str, interval: Interval) -> Reading | Missing | None:
         if resource_id not in self._kw or (resource_id, interval.start) in self.pending:
             return None
@@ -234,13 +239,15 @@ class SteadySource:
         return Reading(kw=kw if interval.start >= changed_at else self._kw[resource_id])
 
 
-class RecordingObserver:
+class RecordingObserver(Unobserved):
     """``VenObserver`` that remembers."""
 
     def __init__(self) -> None:
         self.registrations: list[str] = []
         self.polls: list[datetime] = []
         self.failures: list[str] = []
+        self.alarms: list[str] = []
+        self.told: list[tuple[InForce, ...]] = []
         self.opts: list[tuple[str, int, OptType]] = []
         self.reports: list[tuple[Interval, tuple[str, ...]]] = []
 
@@ -252,6 +259,12 @@ class RecordingObserver:
 
     async def failed(self, *, enrolment_id: str, why: str, at: datetime) -> None:
         self.failures.append(why)
+
+    async def alarmed(self, *, enrolment_id: str, what: str, at: datetime) -> None:
+        self.alarms.append(what)
+
+    async def in_force(self, *, enrolment_id: str, events: Sequence[InForce], at: datetime) -> None:
+        self.told.append(tuple(events))
 
     async def opt_sent(
         self, *, enrolment_id: str, event_id: str, modification_number: int, opt: OptType, at: datetime

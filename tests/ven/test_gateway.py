@@ -8,30 +8,46 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from grid.clock import VirtualClock
-from grid.events import Decision, GridEvent, OptType
+from grid.events import Decision, EventStatus, GridEvent, OptType
 from grid.intervals import Interval, ceil_to
 from tests.ven.conftest import CLOCK, DecidingSink, Pki, RecordingObserver, SteadySource, ven_settings
 from tests.ven.scripted import (
-    OK,
+    REGISTERED,
+    VEN_ID,
     Answer,
-    Fields,
     Received,
     ScriptedVtn,
     asking,
     distributing,
-    event_fields,
+    fine,
+    in_turn,
+    ok,
     registered,
     report_request,
+    wire_event,
 )
 from ven.config import VenSettings
 from ven.errors import VenError, VtnError, VtnRefusedError, VtnUnreachableError
 from ven.ports import EventSink
 from ven.service import VenGateway
+from ven.wire.common import EiResponse, Period, Target
+from ven.wire.event import CreatedEvent, RequestEvent
+from ven.wire.party import CreatePartyRegistration, Poll, QueryRegistration, RequestReregistration, Response
+from ven.wire.payload import Message
+from ven.wire.report import (
+    CanceledReport,
+    CancelReport,
+    CreatedReport,
+    CreateReport,
+    RegisterReport,
+    ReportRequest,
+    UpdatedReport,
+    UpdateReport,
+)
 
 KEY = "ven-a"
 
@@ -41,7 +57,7 @@ class Stage:
 
     def __init__(self, pki: Pki, journal: Path) -> None:
         self.clock = VirtualClock(ceil_to(CLOCK.now(), 10))
-        self.vtn = ScriptedVtn(pki.vtn())
+        self.vtn = ScriptedVtn(pki.vtn(), self.clock)
         self.sink: EventSink = DecidingSink()
         self.source = SteadySource({"site-1": 100.0, "site-2": 50.0})
         self.observer = RecordingObserver()
@@ -54,7 +70,7 @@ class Stage:
         """A gateway of this process; leaving it is the process's death."""
         settings: Sequence[VenSettings] = [self.settings, *others]
         gateway = VenGateway(
-            settings, self.journal, self.sink, self.source, self.observer, self.clock, self.vtn.connect
+            settings, self.journal, self.sink, self.source, self.observer, self.clock, connect=self.vtn.connect
         )
         self.task = asyncio.create_task(gateway.run())
         try:
@@ -66,16 +82,14 @@ class Stage:
 
     def poll_with(self, *answers: Answer) -> None:
         """Answer the next polls so; then nothing more."""
-        queue = list(answers)
-        self.vtn.answers["oadrPoll"] = lambda fields: queue.pop(0)(fields) if queue else ("oadrResponse", {})
+        self.vtn.answers[Poll] = in_turn(answers)
 
     def opts(self) -> list[tuple[str, int, str, int, str]]:
         """What was answered: event, modification, opt, code, requestID."""
-        found = [
-            answer for message in self.vtn.named("oadrCreatedEvent") for answer in message.fields["event_responses"]
-        ]
         return [
-            (a["event_id"], a["modification_number"], a["opt_type"], a["response_code"], a["request_id"]) for a in found
+            (one.event_id, one.modification_number, one.opt.value, one.code, one.request_id)
+            for message in self.vtn.named(CreatedEvent)
+            for one in message.responses
         ]
 
 
@@ -84,19 +98,19 @@ def stage(pki: Pki, tmp_path: Path) -> Stage:
     return Stage(pki, tmp_path / "ven.sqlite")
 
 
-def unreachable(_: Fields) -> tuple[str, dict[str, Any]]:
+def unreachable(_: object) -> Message:
     raise VtnUnreachableError("gone")
 
 
 def failing(code: int) -> Answer:
-    def answer(_: Fields) -> tuple[str, dict[str, Any]]:
+    def answer(_: object) -> Message:
         raise VtnError(code, "scripted")
 
     return answer
 
 
 def answering(code: int) -> Answer:
-    return lambda _: ("oadrResponse", {"response": {**OK, "response_code": code, "response_description": "scripted"}})
+    return lambda _: Response(response=EiResponse(code=code, description="scripted", request_id="r"), ven_id=VEN_ID)
 
 
 # --- the session
@@ -106,9 +120,9 @@ async def test_it_registers_offers_asks_for_events_and_polls_no_faster_than_told
     async with stage.running() as gateway:
         await stage.clock.advance(5.5)
         (status,) = gateway.status()
-    names = [message.name for message in stage.vtn.received]
-    assert names[:4] == ["oadrCreatePartyRegistration", "oadrRegisterReport", "oadrRequestEvent", "oadrPoll"]
-    assert names[4:] == ["oadrPoll"] * 5
+    kinds = stage.vtn.kinds()
+    assert kinds[:5] == [QueryRegistration, CreatePartyRegistration, RegisterReport, RequestEvent, Poll]
+    assert kinds[5:] == [Poll] * 5
     assert (status.registered, status.ven_id, status.vtn_id, status.stale) == (True, "ven-1", "utility", False)
     assert status.last_poll == stage.observer.polls[-1]
 
@@ -119,30 +133,30 @@ async def test_a_restart_uses_the_registration_it_has(stage: Stage) -> None:
     stage.vtn.received.clear()
     async with stage.running():
         await stage.clock.advance(1)
-    assert {message.name for message in stage.vtn.received} == {"oadrRequestEvent", "oadrPoll"}
+    assert set(stage.vtn.kinds()) == {RequestEvent, Poll}
     assert stage.observer.registrations == ["ven-1"]
 
 
 async def test_an_outage_is_waited_out_and_every_event_asked_for_again(stage: Stage) -> None:
     async with stage.running() as gateway:
         await stage.clock.advance(2)
-        stage.vtn.answers["oadrPoll"] = unreachable
+        stage.vtn.answers[Poll] = unreachable
         await stage.clock.advance(600)
         (status,) = gateway.status()
         assert (status.registered, status.stale, status.why) == (True, True, "gone")
-        tries = len(stage.vtn.named("oadrPoll"))
+        tries = len(stage.vtn.named(Poll))
         assert 10 < tries < 40
         stage.vtn.answers.clear()
         stage.vtn.received.clear()
         await stage.clock.advance(61)
         (status,) = gateway.status()
     assert not status.stale
-    assert stage.vtn.received[0].name == "oadrRequestEvent"
+    assert stage.vtn.kinds()[0] is RequestEvent
     assert stage.observer.failures == ["gone"]
 
 
 async def test_a_vtn_that_is_down_at_the_start_is_waited_for(stage: Stage) -> None:
-    stage.vtn.answers["oadrCreatePartyRegistration"] = unreachable
+    stage.vtn.answers[CreatePartyRegistration] = unreachable
     async with stage.running() as gateway:
         await stage.clock.advance(300)
         assert not gateway.status()[0].registered
@@ -154,28 +168,29 @@ async def test_a_vtn_that_is_down_at_the_start_is_waited_for(stage: Stage) -> No
 async def test_asked_to_register_again_it_tries_what_it_has_and_then_anew(stage: Stage) -> None:
     async with stage.running():
         await stage.clock.advance(1)
-        stage.poll_with(lambda _: ("oadrRequestReregistration", {}))
-        stage.vtn.answers["oadrCreatePartyRegistration"] = lambda fields: (
-            answering(452)(fields) if fields.get("registration_id") else registered(fields)
+        stage.poll_with(lambda _: RequestReregistration(ven_id=VEN_ID))
+        stage.vtn.answers[CreatePartyRegistration] = lambda message: (
+            answering(452)(message) if message.registration_id else registered(message)
         )
         stage.vtn.received.clear()
         await stage.clock.advance(5)
-    first, second = stage.vtn.named("oadrCreatePartyRegistration")
-    assert (first.fields["ven_id"], first.fields["registration_id"]) == ("ven-1", "registration-1")
-    assert "registration_id" not in second.fields
-    assert len(stage.vtn.named("oadrRegisterReport")) == 1
+    first, second = stage.vtn.named(CreatePartyRegistration)
+    assert (first.ven_id, first.registration_id) == ("ven-1", "registration-1")
+    assert (second.ven_id, second.registration_id) == (None, None)
+    assert stage.vtn.kinds()[:3] == [Poll, Response, CreatePartyRegistration]
+    assert len(stage.vtn.named(RegisterReport)) == 1
 
 
 @pytest.mark.parametrize(
     "refusing",
     [
-        lambda _: ("oadrCreatedPartyRegistration", {**registered({})[1], "registration_id": None, "ven_id": None}),
+        lambda _: replace(REGISTERED, registration_id=None, ven_id=None),
         answering(463),
         answering(451),
     ],
 )
 async def test_a_vtn_that_never_takes_us_ends_the_gateway_with_what_to_do(stage: Stage, refusing: Answer) -> None:
-    stage.vtn.answers["oadrCreatePartyRegistration"] = refusing
+    stage.vtn.answers[CreatePartyRegistration] = refusing
     async with stage.running():
         await stage.clock.advance(10)
         assert stage.task is not None
@@ -188,8 +203,8 @@ async def test_a_vtn_that_never_takes_us_ends_the_gateway_with_what_to_do(stage:
 async def test_a_refused_ven_does_not_stop_the_others(stage: Stage, pki: Pki) -> None:
     other = stage.settings.model_copy(update={"enrolment_id": "ven-b", "ven_name": "ven-b"})
     refuse = answering(463)
-    stage.vtn.answers["oadrCreatePartyRegistration"] = lambda fields: (
-        refuse(fields) if fields["ven_name"] == "ven-b" else registered(fields)
+    stage.vtn.answers[CreatePartyRegistration] = lambda message: (
+        refuse(message) if message.ven_name == "ven-b" else registered(message)
     )
     async with stage.running(other) as gateway:
         await stage.clock.advance(60)
@@ -219,9 +234,9 @@ async def test_an_event_is_decided_and_answered_before_the_next_poll(stage: Stag
     async with stage.running():
         await stage.clock.advance(1)
         stage.vtn.received.clear()
-        stage.poll_with(distributing(event_fields("e", start_of(stage)), request_id="q-7"))
+        stage.poll_with(distributing(wire_event("e", start_of(stage)), request_id="q-7"))
         await stage.clock.advance(1)
-    assert [message.name for message in stage.vtn.received] == ["oadrPoll", "oadrCreatedEvent"]
+    assert stage.vtn.kinds() == [Poll, CreatedEvent]
     assert stage.opts() == [("e", 0, "optIn", 200, "q-7")]
     assert stage.observer.opts == [("e", 0, OptType.OPT_IN)]
 
@@ -232,11 +247,11 @@ async def test_each_event_of_a_message_has_its_own_code(stage: Stage) -> None:
         await stage.clock.advance(1)
         stage.poll_with(
             distributing(
-                event_fields("good", start),
-                event_fields("elsewhere", start, targets=[{"ven_id": "ven-2"}]),
-                event_fields("garbled", start, status="none"),
-                event_fields("quiet", start, response_required="never"),
-                event_fields("over", start, status="cancelled"),
+                wire_event("good", start),
+                wire_event("elsewhere", start, target=Target(ven_ids=("ven-2",))),
+                wire_event("garbled", start, signals=()),
+                wire_event("quiet", start, response_required=False),
+                wire_event("over", start, status=EventStatus.CANCELLED),
             )
         )
         await stage.clock.advance(2)
@@ -255,10 +270,10 @@ async def test_modifications_higher_same_and_stale(stage: Stage) -> None:
     async with stage.running():
         await stage.clock.advance(1)
         stage.poll_with(
-            distributing(event_fields("e", start, modification_number=1), request_id="q-1"),
-            distributing(event_fields("e", start, modification_number=1), request_id="q-2"),
-            distributing(event_fields("e", start, modification_number=0), request_id="q-3"),
-            distributing(event_fields("e", start, modification_number=2, status="cancelled"), request_id="q-4"),
+            distributing(wire_event("e", start, modification_number=1), request_id="q-1"),
+            distributing(wire_event("e", start, modification_number=1), request_id="q-2"),
+            distributing(wire_event("e", start, modification_number=0), request_id="q-3"),
+            distributing(wire_event("e", start, modification_number=2, status=EventStatus.CANCELLED), request_id="q-4"),
         )
         await stage.clock.advance(5)
     assert isinstance(stage.sink, DecidingSink)
@@ -274,13 +289,13 @@ async def test_modifications_higher_same_and_stale(stage: Stage) -> None:
 async def test_an_answer_the_vtn_did_not_take_is_sent_again_and_holds_up_nothing(stage: Stage) -> None:
     async with stage.running() as gateway:
         await stage.clock.advance(1)
-        stage.vtn.answers["oadrCreatedEvent"] = failing(500)
-        stage.poll_with(distributing(event_fields("e", start_of(stage))))
+        stage.vtn.answers[CreatedEvent] = failing(500)
+        stage.poll_with(distributing(wire_event("e", start_of(stage))))
         polls = len(stage.observer.polls)
         await stage.clock.advance(10)
         assert len(stage.observer.polls) >= polls + 9
         assert gateway.status()[0].answers_owed == 1
-        stage.vtn.answers["oadrCreatedEvent"] = lambda _: ("oadrResponse", {})
+        stage.vtn.answers[CreatedEvent] = fine
         await stage.clock.advance(20)
         assert gateway.status()[0].answers_owed == 0
     assert stage.observer.opts == [("e", 0, OptType.OPT_IN)]
@@ -289,8 +304,8 @@ async def test_an_answer_the_vtn_did_not_take_is_sent_again_and_holds_up_nothing
 async def test_an_answer_the_vtn_refuses_for_good_is_not_repeated(stage: Stage) -> None:
     async with stage.running() as gateway:
         await stage.clock.advance(1)
-        stage.vtn.answers["oadrCreatedEvent"] = answering(452)
-        stage.poll_with(distributing(event_fields("e", start_of(stage))))
+        stage.vtn.answers[CreatedEvent] = answering(452)
+        stage.poll_with(distributing(wire_event("e", start_of(stage))))
         await stage.clock.advance(60)
         assert gateway.status()[0].answers_owed == 0
     assert len(stage.opts()) == 1
@@ -318,7 +333,7 @@ async def test_without_a_decision_in_time_the_default_goes_out_and_the_decision_
     stage.sink = SlowSink(stage.clock, 5)
     async with stage.running():
         await stage.clock.advance(1)
-        stage.poll_with(distributing(event_fields("e", start_of(stage)), request_id="q-7"))
+        stage.poll_with(distributing(wire_event("e", start_of(stage)), request_id="q-7"))
         await stage.clock.advance(3.5)
         assert stage.opts() == [("e", 0, "optOut", 200, "q-7")]
         await stage.clock.advance(3)
@@ -330,7 +345,7 @@ async def test_a_sink_that_fails_gets_the_default_opt_and_is_asked_again_after_a
     stage.sink = failing_sink
     async with stage.running():
         await stage.clock.advance(1)
-        stage.poll_with(distributing(event_fields("e", start_of(stage))))
+        stage.poll_with(distributing(wire_event("e", start_of(stage))))
         await stage.clock.advance(2)
         assert [opt for _, _, opt, _, _ in stage.opts()] == ["optOut"]
     stage.sink = DecidingSink()
@@ -343,7 +358,7 @@ async def test_a_sink_that_fails_gets_the_default_opt_and_is_asked_again_after_a
 async def test_a_changed_decision_goes_out_at_once(stage: Stage) -> None:
     async with stage.running() as gateway:
         await stage.clock.advance(1)
-        stage.poll_with(distributing(event_fields("e", start_of(stage))))
+        stage.poll_with(distributing(wire_event("e", start_of(stage))))
         await stage.clock.advance(1.1)
         assert len(stage.opts()) == 1
         changed = Decision(opt=OptType.OPT_OUT, reason="derated", decided_at=stage.clock.now())
@@ -376,14 +391,14 @@ class DyingSink(DecidingSink):
 @pytest.mark.parametrize("offered_again", [False, True])
 async def test_killed_before_the_decision_is_journalled(stage: Stage, decided: bool, offered_again: bool) -> None:
     stage.sink = DyingSink(decided=decided)
-    offer = distributing(event_fields("e", start_of(stage)))
+    offer = distributing(wire_event("e", start_of(stage)))
     async with stage.running():
         await stage.clock.advance(1)
         stage.poll_with(offer)
         await stage.clock.advance(1.5)
     assert stage.opts() == []
     if offered_again:
-        stage.vtn.answers["oadrRequestEvent"] = offer
+        stage.vtn.answers[RequestEvent] = offer
     stage.sink = DecidingSink()
     async with stage.running():
         await stage.clock.advance(5)
@@ -393,17 +408,17 @@ async def test_killed_before_the_decision_is_journalled(stage: Stage, decided: b
 
 @pytest.mark.parametrize("offered_again", [False, True])
 async def test_killed_between_journal_and_answer(stage: Stage, offered_again: bool) -> None:
-    offer = distributing(event_fields("e", start_of(stage)))
+    offer = distributing(wire_event("e", start_of(stage)))
     async with stage.running():
         await stage.clock.advance(1)
         stage.poll_with(offer)
-        stage.vtn.answers["oadrCreatedEvent"] = unreachable
+        stage.vtn.answers[CreatedEvent] = unreachable
         await stage.clock.advance(1.2)
     assert len(stage.opts()) == 1
     stage.vtn.received.clear()
-    del stage.vtn.answers["oadrCreatedEvent"]
+    del stage.vtn.answers[CreatedEvent]
     if offered_again:
-        stage.vtn.answers["oadrRequestEvent"] = offer
+        stage.vtn.answers[RequestEvent] = offer
     stage.sink = DecidingSink()
     async with stage.running():
         await stage.clock.advance(5)
@@ -414,29 +429,31 @@ async def test_killed_between_journal_and_answer(stage: Stage, offered_again: bo
 # --- reports
 
 
+def points(message: UpdateReport) -> list[tuple[str, datetime, float]]:
+    """(rID, start, kW)."""
+    found = []
+    for interval in message.reports[0].intervals:
+        assert interval.start is not None
+        for payload in interval.payloads:
+            assert isinstance(payload.value, float)
+            found.append((payload.rid, interval.start, payload.value))
+    return found
+
+
 def updates(stage: Stage) -> list[tuple[Received, list[tuple[str, datetime, float]]]]:
-    """Every update with its (rID, start, kW)."""
-    return [
-        (
-            message,
-            [
-                (point["report_payload"]["r_id"], point["dtstart"], point["report_payload"]["value"])
-                for point in message.fields["reports"][0]["intervals"]
-            ],
-        )
-        for message in stage.vtn.named("oadrUpdateReport")
-    ]
+    """Every update with its points."""
+    return [(one, points(one.message)) for one in stage.vtn.received if isinstance(one.message, UpdateReport)]
 
 
 async def test_reports_lie_on_whole_boundaries_from_the_first_on(stage: Stage) -> None:
     begin = stage.clock.now()
     await stage.clock.advance(3.7)
-    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
+    stage.vtn.answers[RegisterReport] = asking(report_request("q"))
     async with stage.running():
         await stage.clock.advance(40)
-    (created,) = stage.vtn.named("oadrCreatedReport")
-    assert created.fields["pending_reports"] == [{"report_request_id": "q"}]
-    assert [points for _, points in updates(stage)] == [
+    (created,) = stage.vtn.named(CreatedReport)
+    assert created.pending == ("q",)
+    assert [found for _, found in updates(stage)] == [
         [("site-1-kw", start, 100.0), ("site-2-kw", start, 50.0)]
         for start in (begin + timedelta(seconds=s) for s in (10, 20, 30))
     ]
@@ -448,11 +465,11 @@ async def test_reports_lie_on_whole_boundaries_from_the_first_on(stage: Stage) -
 async def test_a_reading_that_never_comes_is_absent_and_not_waited_for(stage: Stage) -> None:
     begin = stage.clock.now()
     first, second = begin, begin + timedelta(seconds=10)
-    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
+    stage.vtn.answers[RegisterReport] = asking(report_request("q"))
     stage.source.missing |= {("site-1", first), ("site-1", second), ("site-2", second)}
     async with stage.running():
         await stage.clock.advance(31)
-    assert [points for _, points in updates(stage)] == [
+    assert [found for _, found in updates(stage)] == [
         [("site-2-kw", first, 50.0)],
         [("site-1-kw", begin + timedelta(seconds=20), 100.0), ("site-2-kw", begin + timedelta(seconds=20), 50.0)],
     ]
@@ -461,29 +478,29 @@ async def test_a_reading_that_never_comes_is_absent_and_not_waited_for(stage: St
 async def test_a_pending_reading_is_waited_for_and_then_absent(stage: Stage) -> None:
     begin = stage.clock.now()
     first, second, third = (begin + timedelta(seconds=s) for s in (0, 10, 20))
-    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
+    stage.vtn.answers[RegisterReport] = asking(report_request("q"))
     stage.source.pending |= {("site-1", first), ("site-1", second), ("site-2", second), ("site-1", third)}
     async with stage.running():
         await stage.clock.advance(39)
         assert updates(stage) == []
         await stage.clock.advance(2)
-        assert [points for _, points in updates(stage)] == [[("site-2-kw", first, 50.0)]]
+        assert [found for _, found in updates(stage)] == [[("site-2-kw", first, 50.0)]]
         await stage.clock.advance(10)
         assert len(updates(stage)) == 1
         stage.source.pending.clear()
         await stage.clock.advance(1)
-    _, *later = [points for _, points in updates(stage)]
+    _, *later = [found for _, found in updates(stage)]
     assert later[0] == [("site-1-kw", third, 100.0), ("site-2-kw", third, 50.0)]
 
 
 async def test_an_update_is_repeated_byte_for_byte_across_a_restart(stage: Stage) -> None:
-    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
-    stage.vtn.answers["oadrUpdateReport"] = unreachable
+    stage.vtn.answers[RegisterReport] = asking(report_request("q"))
+    stage.vtn.answers[UpdateReport] = unreachable
     async with stage.running() as gateway:
         await stage.clock.advance(35)
         assert gateway.status()[0].reports_owed == 3
     stage.source.from_then_on["site-1"] = (stage.clock.now() - timedelta(hours=1), 1.0)
-    del stage.vtn.answers["oadrUpdateReport"]
+    del stage.vtn.answers[UpdateReport]
     async with stage.running() as gateway:
         await stage.clock.advance(1)
         assert gateway.status()[0].reports_owed == 0
@@ -492,25 +509,25 @@ async def test_an_update_is_repeated_byte_for_byte_across_a_restart(stage: Stage
     assert len(sent) > 3
     *tries, second, third = sent
     assert set(tries) == {tries[0]}
-    starts = [points[0][1] for _, points in updates(stage)]
+    starts = [found[0][1] for _, found in updates(stage)]
     assert starts == sorted(starts)
     assert len({second, third, tries[0]}) == 3
 
 
 async def test_data_of_an_outage_is_delivered_later_oldest_first(stage: Stage) -> None:
     begin = stage.clock.now()
-    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
+    stage.vtn.answers[RegisterReport] = asking(report_request("q"))
     async with stage.running():
         await stage.clock.advance(15)
     await stage.clock.advance(300)
     async with stage.running():
         await stage.clock.advance(1)
-    assert [points[0][1] for _, points in updates(stage)] == [begin + timedelta(seconds=10 * k) for k in range(31)]
+    assert [found[0][1] for _, found in updates(stage)] == [begin + timedelta(seconds=10 * k) for k in range(31)]
 
 
 async def test_data_the_vtn_refuses_does_not_block_what_follows(stage: Stage) -> None:
-    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
-    stage.vtn.answers["oadrUpdateReport"] = answering(452)
+    stage.vtn.answers[RegisterReport] = asking(report_request("q"))
+    stage.vtn.answers[UpdateReport] = answering(452)
     async with stage.running() as gateway:
         await stage.clock.advance(25)
         assert gateway.status()[0].reports_owed == 0
@@ -519,63 +536,62 @@ async def test_data_the_vtn_refuses_does_not_block_what_follows(stage: Stage) ->
 
 
 @pytest.mark.parametrize(
-    ("request_fields", "why"),
+    ("asked", "why"),
     [
         (report_request("q", rids=("site-1-kw", "nobody")), "no rID nobody"),
-        (report_request("q", report_specifier_id="other"), "no report other"),
+        (report_request("q", specifier_id="other"), "no report other"),
         (report_request("q", granularity_s=7200), "granularity"),
     ],
 )
-async def test_what_cannot_be_served_is_refused(stage: Stage, request_fields: dict[str, Any], why: str) -> None:
-    stage.vtn.answers["oadrRegisterReport"] = asking(request_fields, report_request("fine"))
+async def test_what_cannot_be_served_is_refused(stage: Stage, asked: ReportRequest, why: str) -> None:
+    stage.vtn.answers[RegisterReport] = asking(asked, report_request("fine"))
     async with stage.running():
         await stage.clock.advance(11)
-    (created,) = stage.vtn.named("oadrCreatedReport")
-    assert created.fields["response"]["response_code"] == 461
-    assert why in created.fields["response"]["response_description"]
-    assert created.fields["pending_reports"] == [{"report_request_id": "fine"}]
+    (created,) = stage.vtn.named(CreatedReport)
+    assert created.response.code == 461
+    assert why in created.response.description
+    assert created.pending == ("fine",)
     assert len(updates(stage)) == 1
 
 
 async def test_a_request_by_poll_is_served_beside_the_first_and_cancelled_alone(stage: Stage) -> None:
-    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("ten"))
+    stage.vtn.answers[RegisterReport] = asking(report_request("ten"))
     async with stage.running():
         await stage.clock.advance(1)
         stage.poll_with(
-            lambda _: (
-                "oadrCreateReport",
-                {"report_requests": [report_request("five", granularity_s=5, rids=("site-2-kw",))]},
+            lambda _: CreateReport(
+                request_id="q-1", requests=(report_request("five", granularity_s=5, rids=("site-2-kw",)),)
             )
         )
         await stage.clock.advance(19.5)
-        _, second = stage.vtn.named("oadrCreatedReport")
-        assert second.fields["response"]["request_id"] == "q-1"
-        assert len(second.fields["pending_reports"]) == 2
-        by_request = [message.fields["reports"][0]["report_request_id"] for message, _ in updates(stage)]
+        _, second = stage.vtn.named(CreatedReport)
+        assert second.response.request_id == "q-1"
+        assert len(second.pending) == 2
+        by_request = [one.message.reports[0].request_id for one, _ in updates(stage)]
         assert sorted(by_request) == ["five", "five", "five", "ten", "ten"]
-        stage.poll_with(lambda _: ("oadrCancelReport", {"report_request_id": "ten", "report_to_follow": False}))
+        stage.poll_with(lambda _: CancelReport(request_id="c", report_request_ids=("ten",)))
         await stage.clock.advance(2)
-        (cancelled,) = stage.vtn.named("oadrCanceledReport")
-        assert cancelled.fields["pending_reports"] == [{"report_request_id": "five"}]
+        (cancelled,) = stage.vtn.named(CanceledReport)
+        assert (cancelled.pending, cancelled.response.request_id) == (("five",), "c")
         stage.vtn.received.clear()
         await stage.clock.advance(10)
-    assert {message.fields["reports"][0]["report_request_id"] for message, _ in updates(stage)} == {"five"}
+    assert {one.message.reports[0].request_id for one, _ in updates(stage)} == {"five"}
 
 
 async def test_a_cancel_that_rides_on_an_acknowledgement_counts(stage: Stage) -> None:
-    cancel = {"request_id": "c", "report_request_id": ["q"], "report_to_follow": False, "ven_id": "ven-1"}
-    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q"))
-    stage.vtn.answers["oadrUpdateReport"] = lambda _: ("oadrUpdatedReport", {"cancel_report": cancel})
+    cancel = CancelReport(request_id="c", report_request_ids=("q",), ven_id=VEN_ID)
+    stage.vtn.answers[RegisterReport] = asking(report_request("q"))
+    stage.vtn.answers[UpdateReport] = lambda _: UpdatedReport(response=ok(), cancel=cancel)
     async with stage.running():
         await stage.clock.advance(60)
     assert len(updates(stage)) == 1
-    assert len(stage.vtn.named("oadrCanceledReport")) == 1
+    assert len(stage.vtn.named(CanceledReport)) == 1
 
 
 async def test_a_request_for_a_period_ends_with_it(stage: Stage) -> None:
     begin = stage.clock.now()
-    period = {"dtstart": begin + timedelta(seconds=20), "duration": timedelta(seconds=20)}
-    stage.vtn.answers["oadrRegisterReport"] = asking(report_request("q", report_interval=period))
+    period = Period(start=begin + timedelta(seconds=20), duration_s=20)
+    stage.vtn.answers[RegisterReport] = asking(report_request("q", period=period))
     async with stage.running():
         await stage.clock.advance(90)
-    assert [points[0][1] for _, points in updates(stage)] == [begin + timedelta(seconds=s) for s in (20, 30)]
+    assert [found[0][1] for _, found in updates(stage)] == [begin + timedelta(seconds=s) for s in (20, 30)]

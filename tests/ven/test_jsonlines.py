@@ -44,7 +44,7 @@ async def test_a_foreign_events_file_is_refused(tmp_path: Path) -> None:
 
 async def test_a_reading_is_the_time_weighted_mean_of_lines_that_cover_it(tmp_path: Path) -> None:
     path = tmp_path / "readings.jsonl"
-    source = JsonLinesSource(path)
+    source = JsonLinesSource(path, VirtualClock(NOW))
     assert await source.read(["site-1"], TEN) == {"site-1": None}
     path.write_text(line(-5, 4, 10.0) + line(0, 10, 7.0, "site-2"))
     assert (await source.read(["site-1"], TEN))["site-1"] is None
@@ -62,14 +62,14 @@ async def test_a_reading_is_the_time_weighted_mean_of_lines_that_cover_it(tmp_pa
 async def test_a_gap_is_missing_whatever_else_is_there(tmp_path: Path, text: str) -> None:
     path = tmp_path / "readings.jsonl"
     path.write_text(text)
-    assert (await JsonLinesSource(path).read(["site-1"], TEN))["site-1"] is None
+    assert (await JsonLinesSource(path, VirtualClock(NOW)).read(["site-1"], TEN))["site-1"] is None
 
 
 async def test_a_line_being_written_is_left_for_later_and_a_bad_one_refused(tmp_path: Path) -> None:
     path = tmp_path / "readings.jsonl"
     whole = line(0, 10, 3.0)
     path.write_text(whole[:-10])
-    source = JsonLinesSource(path)
+    source = JsonLinesSource(path, VirtualClock(NOW))
     assert (await source.read(["site-1"], TEN))["site-1"] is None
     path.write_text(whole)
     reading = (await source.read(["site-1"], TEN))["site-1"]

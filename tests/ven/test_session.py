@@ -12,7 +12,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from certs.files import read_certificates, read_leaf_key
 from certs.tls import client_context
+from certs.trust import ChainTrust
 from grid.events import Decision, OptType
 from grid.intervals import EPOCH
 from tests.ven.conftest import (
@@ -31,10 +33,11 @@ from ven.config import VenSettings
 from ven.errors import NotRegisteredError
 from ven.exchange import Exchange
 from ven.service import VenGateway
-from ven.transport import HttpsTransport
+from ven.transport import HttpsTransports
 from ven.wire.codec import Codec
-from ven.wire.messages import Poll
-from ven.wire.signatures import Signer, Verifier
+from ven.wire.party import Poll
+from ven.wire.replay import ReplayGuard
+from ven.wire.signature import Signer, Verifier
 
 CALL = {"ven_name": "ven-a", "share": 0.2, "lead_s": 1, "active_s": 4, "ramp_s": 1, "granularity_s": 1}
 CONTEXT = "urn:programme:test"
@@ -164,13 +167,17 @@ async def test_a_ven_with_the_id_of_another_is_refused(vtn: VtnProcess, pki: Pki
         await until(lambda: bool(bench.observer.polls))
     (registration,) = await vtn.get("/registrations")
     thief = ven_settings(pki.ven("ven-b"), vtn.url)
-    codec = Codec(Signer(thief.identity), Verifier(thief.identity, thief.vtn_host), CLOCK)
-    exchange = Exchange(await HttpsTransport.open(thief, CLOCK), codec)
+    codec = Codec(
+        Signer(read_leaf_key(thief.key_file), read_certificates(thief.certificate)),
+        Verifier(ChainTrust(read_certificates(thief.vtn_roots), thief.vtn_host), ReplayGuard()),
+    )
+    transports = HttpsTransports(CLOCK)
     try:
+        exchange = Exchange("ven-b", await transports.open(thief), codec, CLOCK)
         with pytest.raises(NotRegisteredError, match="463"):
             await exchange.ask(Poll(ven_id=registration["ven_id"]))
     finally:
-        await exchange.close()
+        await transports.close()
 
 
 async def test_events_are_not_called_blindly(vtn: VtnProcess, pki: Pki, tmp_path: Path) -> None:

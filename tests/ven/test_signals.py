@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ from tests.ven.conftest import ven_settings
 from ven.config import VenSettings
 from ven.errors import EventError
 from ven.signals import grid_event
-from ven.wire.messages import Measure, WireEvent, WireInterval, WireSignal
+from ven.wire.common import NOBODY_NAMED, Measure, Target
+from ven.wire.event import SignalPoint, WireEvent, WireSignal
 
 START = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 NOBODY = Identity(certificate=Path("c"), key=Path("k"), roots=Path("r"))
@@ -25,7 +27,7 @@ DISPATCH = WireSignal(
     name="LOAD_DISPATCH",
     type="delta",
     measure=Measure(name="powerReal", units="W", si_scale="M"),
-    intervals=(WireInterval(duration_s=60, value=-1.5), WireInterval(duration_s=50, value=-2.0)),
+    intervals=(SignalPoint(duration_s=60, value=-1.5), SignalPoint(duration_s=50, value=-2.0)),
 )
 EVENT = WireEvent(
     event_id="e",
@@ -34,25 +36,22 @@ EVENT = WireEvent(
     created_at=START - timedelta(hours=1),
     market_context="urn:p",
     priority=1,
-    test_event=False,
     start=START,
     duration_s=110,
     signals=(DISPATCH,),
-    ven_ids=("v",),
-    resource_ids=(),
-    other_targets=False,
+    target=Target(ven_ids=("v",)),
     response_required=True,
 )
 
 
 def refusal(event: WireEvent, settings: VenSettings = SETTINGS) -> int:
     with pytest.raises(EventError) as caught:
-        grid_event(event, settings, "v", START)
+        grid_event(event, settings, "v", START, 0.0)
     return caught.value.code
 
 
 def test_values_become_kw_with_their_sign_and_starts() -> None:
-    event = grid_event(EVENT, SETTINGS, "v", START)
+    event = grid_event(EVENT, SETTINGS, "v", START, 0.0)
     (signal,) = event.signals
     assert signal.unit is SignalUnit.KW
     assert [(interval.start, interval.duration_s, interval.value) for interval in signal.intervals] == [
@@ -63,54 +62,65 @@ def test_values_become_kw_with_their_sign_and_starts() -> None:
 
 
 def test_an_open_ended_event_has_no_duration() -> None:
-    signal = replace(DISPATCH, intervals=(WireInterval(duration_s=0, value=-1.0),))
-    event = grid_event(replace(EVENT, duration_s=0, signals=(signal,)), SETTINGS, "v", START)
+    signal = replace(DISPATCH, intervals=(SignalPoint(duration_s=0, value=-1.0),))
+    event = grid_event(replace(EVENT, duration_s=0, signals=(signal,)), SETTINGS, "v", START, 0.0)
     assert (event.duration_s, event.signals[0].intervals[0].duration_s) == (None, None)
 
 
 @pytest.mark.parametrize(
-    ("ven_ids", "resource_ids", "other", "expected"),
+    ("target", "expected"),
     [
-        ((), (), False, ()),
-        (("v",), ("site-1",), False, ()),
-        (("w",), ("site-2", "elsewhere"), False, ("site-2",)),
-        ((), ("site-2", "site-1"), True, ("site-1", "site-2")),
+        (NOBODY_NAMED, ()),
+        (Target(ven_ids=("v",), resource_ids=("site-1",)), ()),
+        (Target(ven_ids=("w",), resource_ids=("site-2", "elsewhere")), ("site-2",)),
+        (Target(resource_ids=("site-2", "site-1"), pnodes=("p",)), ("site-1", "site-2")),
+        (Target(ven_ids=("w",), group_ids=("other", "group")), ()),
+        (Target(party_ids=("party",), resource_ids=("elsewhere",)), ()),
     ],
 )
-def test_targets_are_alternatives(
-    ven_ids: tuple[str, ...], resource_ids: tuple[str, ...], other: bool, expected: tuple[str, ...]
-) -> None:
-    event = replace(EVENT, ven_ids=ven_ids, resource_ids=resource_ids, other_targets=other)
-    assert grid_event(event, SETTINGS, "v", START).resource_ids == expected
+def test_targets_are_alternatives(target: Target, expected: tuple[str, ...]) -> None:
+    settings = SETTINGS.model_copy(update={"group_ids": ("group",), "party_ids": ("party",)})
+    event = replace(EVENT, target=target)
+    assert grid_event(event, settings, "v", START, 0.0).resource_ids == expected
+
+
+def test_the_start_is_put_off_with_everything_in_it() -> None:
+    event = grid_event(replace(EVENT, startafter_s=60.0), SETTINGS, "v", START, 7.0)
+    later = START + timedelta(seconds=7)
+    assert (event.start, event.start_offset_s, event.startafter_s) == (later, 7.0, 60.0)
+    assert event.signals[0].intervals[0].start == later
 
 
 @pytest.mark.parametrize(
     ("change", "code"),
     [
         ({"market_context": "urn:other"}, 453),
-        ({"ven_ids": ("w",)}, 462),
-        ({"ven_ids": (), "other_targets": True}, 462),
+        ({"target": Target(ven_ids=("w",))}, 462),
+        ({"target": Target(pnodes=("p",))}, 462),
+        ({"target": Target(group_ids=("g",), party_ids=("p",))}, 462),
         ({"signals": ()}, 460),
-        ({"signals": (replace(DISPATCH, name="ELECTRICITY_PRICE", type="price"),)}, 460),
+        ({"signals": (replace(DISPATCH, name="LOAD_DISPATCH", type="x-own"),)}, 460),
+        ({"signals": (replace(DISPATCH, name="ELECTRICITY_PRICE", type="price"),)}, 454),
         ({"signals": (replace(DISPATCH, measure=None),)}, 454),
         ({"signals": (replace(DISPATCH, measure=Measure(name="powerReal", units="VA", si_scale="k")),)}, 454),
         ({"signals": (replace(DISPATCH, measure=Measure(name="powerReactive", units="W", si_scale="k")),)}, 454),
         ({"signals": (replace(DISPATCH, intervals=()),)}, 454),
         ({"duration_s": 120}, 454),
+        ({"signals": (replace(DISPATCH, intervals=(SignalPoint(duration_s=110, value=1.0, uid="1"),)),)}, 454),
         ({"signals": (replace(DISPATCH, name="SIMPLE", type="level"),)}, 454),
     ],
 )
-def test_what_cannot_be_taken_has_its_code(change: dict[str, object], code: int) -> None:
-    assert refusal(replace(EVENT, **change)) == code  # type: ignore[arg-type]
+def test_what_cannot_be_taken_has_its_code(change: dict[str, Any], code: int) -> None:
+    assert refusal(replace(EVENT, **change)) == code
 
 
 def test_without_market_contexts_any_is_taken() -> None:
     settings = SETTINGS.model_copy(update={"market_contexts": ()})
-    event = grid_event(replace(EVENT, market_context="urn:other"), settings, "v", START)
+    event = grid_event(replace(EVENT, market_context="urn:other"), settings, "v", START, 0.0)
     assert event.market_context == "urn:other"
 
 
 def test_an_unsupported_signal_beside_a_supported_one_is_left_out() -> None:
-    price = replace(DISPATCH, name="ELECTRICITY_PRICE", type="price")
-    event = grid_event(replace(EVENT, signals=(price, DISPATCH)), SETTINGS, "v", START)
+    other = replace(DISPATCH, name="x-own")
+    event = grid_event(replace(EVENT, signals=(other, DISPATCH)), SETTINGS, "v", START, 0.0)
     assert [signal.name for signal in event.signals] == ["LOAD_DISPATCH"]

@@ -15,8 +15,8 @@ from certs.issuance import Role, issue
 from certs.tls import Identity, server_context
 from tests.ven.conftest import CLOCK, Pki, free_port, ven_settings
 from ven.errors import VtnError, VtnRefusedError, VtnUnreachableError
-from ven.transport import HttpsTransport
-from ven.wire.messages import Service
+from ven.transport import HttpsTransports
+from ven.wire.payload import Service
 
 
 @asynccontextmanager
@@ -36,11 +36,12 @@ async def tls_server(context: ssl.SSLContext, answer: bytes) -> AsyncIterator[st
 
 
 async def post(identity: Identity, url: str) -> bytes:
-    transport = await HttpsTransport.open(ven_settings(identity, url), CLOCK)
+    transports = HttpsTransports(CLOCK)
     try:
+        transport = await transports.open(ven_settings(identity, url))
         return await transport.post(Service.POLL, b"<poll/>")
     finally:
-        await transport.close()
+        await transports.close()
 
 
 async def test_a_body_comes_back(pki: Pki) -> None:
@@ -102,4 +103,4 @@ async def test_a_certificate_of_the_other_domain_is_found_before_connecting(pki:
     site = pki.site("site-1")
     mixed = Identity(certificate=site.certificate, key=site.key, roots=pki.vtn().roots)
     with pytest.raises(CertificateError, match="does not chain"):
-        await HttpsTransport.open(ven_settings(mixed, "https://127.0.0.1/OpenADR2"), CLOCK)
+        await HttpsTransports(CLOCK).open(ven_settings(mixed, "https://127.0.0.1/OpenADR2"))

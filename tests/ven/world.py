@@ -140,7 +140,7 @@ class World:
         self.settings = settings(folder, **ven_settings)
         self.transport = MemoryTransport(self.vtn, "AA:BB")
         self.sink = Decider(self.clock)
-        self.meters = Meters({one: 100.0 for one in self.settings.resource_ids})
+        self.meters = Meters(dict.fromkeys(self.settings.resource_ids, 100.0))
         self.watcher = Watcher()
         self.journal_path = folder / "ven.sqlite"
         self.gateway = self._gateway()
@@ -156,7 +156,7 @@ class World:
 
     @property
     def ven_id(self) -> str:
-        (ven,) = self.vtn.registrations.all()
+        (ven,) = self.vtn.journal.vens()
         return ven.ven_id
 
     async def start(self) -> None:

@@ -23,6 +23,7 @@ from ven.wire.xml import (
     local,
     number,
     read_bool,
+    read_decimal,
     read_dtstart,
     read_duration,
     read_float,
@@ -357,8 +358,8 @@ def read_measure(element: Element) -> Measure:
 def _read_power_attributes(element: Element) -> PowerAttributes:
     fields = Fields(element)
     return PowerAttributes(
-        hertz=read_float(fields.need(f"{{{POWER}}}hertz")),
-        voltage=read_float(fields.need(f"{{{POWER}}}voltage")),
+        hertz=read_decimal(fields.need(f"{{{POWER}}}hertz")),
+        voltage=read_decimal(fields.need(f"{{{POWER}}}voltage")),
         ac=read_bool(fields.need(f"{{{POWER}}}ac")),
     )
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from lxml import etree  # type: ignore[import-untyped]
-
 from ven.errors import WireError
 from ven.wire.common import (
     CREATED,
@@ -34,7 +32,7 @@ from ven.wire.common import (
     write_response,
     write_target,
 )
-from ven.wire.schema import parse
+from ven.wire.schema import canonical, parse
 from ven.wire.xml import (
     ATOM,
     NAMESPACES,
@@ -439,10 +437,8 @@ def _canonical_feed(feed: bytes) -> str:
     root = parse(feed)
     if root.tag != _FEED:
         raise WireError("Green Button data is an Atom feed")
-    alone = etree.tostring(root, method="c14n", with_comments=False)
-    around = parse(b"<around" + NAMESPACES.encode() + b">" + alone + b"</around>")
-    canonical: bytes = etree.tostring(around, method="c14n", with_comments=False)
-    return canonical.partition(b">")[2].removesuffix(b"</around>").decode("utf-8")
+    around = parse(b"<around" + NAMESPACES.encode() + b">" + canonical(root) + b"</around>")
+    return canonical(around).partition(b">")[2].removesuffix(b"</around>").decode("utf-8")
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -677,5 +673,4 @@ def read_sampling(element: Element) -> SamplingRate:
 
 def read_feed(element: Element) -> bytes:
     """The Atom feed alone, in exclusive canonical form: no namespace of the message around it but what it uses."""
-    written: bytes = etree.tostring(element[0], method="c14n", exclusive=True, with_comments=False, with_tail=False)
-    return written
+    return canonical(element[0], exclusive=True)

@@ -91,6 +91,17 @@ def _most_namespaces(root: Element) -> int:
     return most
 
 
+def canonical(element: Element, *, exclusive: bool = False) -> bytes:
+    """C14N 1.0, of the element without what follows it. Raises WireError."""
+    try:
+        written: bytes = etree.tostring(
+            element, method="c14n", exclusive=exclusive, with_comments=False, with_tail=False
+        )
+    except etree.C14NError as error:
+        raise WireError("an element has no canonical form: its namespaces are to be absolute URIs") from error
+    return written
+
+
 def fault(element: Element) -> str | None:
     """Why the schema does not take the element and what is in it; None when it does."""
     if _is_large(element):

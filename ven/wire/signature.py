@@ -39,7 +39,6 @@ from cryptography.x509 import (
     UnsupportedGeneralNameType,
     load_der_x509_certificate,
 )
-from lxml import etree  # type: ignore[import-untyped]
 
 from certs.errors import CertificateError
 from certs.files import LeafKey
@@ -48,7 +47,7 @@ from certs.trust import Trust
 from ven.errors import SignatureError, WireError
 from ven.wire.payload import PAYLOAD, SIGNED_OBJECT, SIGNED_OBJECT_ID
 from ven.wire.replay import ReplayGuard
-from ven.wire.schema import parse
+from ven.wire.schema import canonical, parse
 from ven.wire.xml import OADR, Element, as_instant, children, instant, local
 
 DSIG = "http://www.w3.org/2000/09/xmldsig#"
@@ -121,8 +120,8 @@ class Signer:
         return r.to_bytes(self._width, "big") + s.to_bytes(self._width, "big")
 
 
-def _reference(identifier: str, canonical: bytes) -> str:
-    digest = base64.b64encode(sha256(canonical).digest()).decode()
+def _reference(identifier: str, content: bytes) -> str:
+    digest = base64.b64encode(sha256(content).digest()).decode()
     return (
         f'<ds:Reference URI="#{identifier}"><ds:Transforms><ds:Transform Algorithm="{C14N}"></ds:Transform>'
         f'</ds:Transforms><ds:DigestMethod Algorithm="{SHA256_DIGEST}"></ds:DigestMethod>'
@@ -178,7 +177,7 @@ class Verifier:
             parts.check_value(leaf)
             covered = parts.check_object()
             nonce, signed_at = parts.check_replay_protect()
-        except (IndexError, TypeError, ValueError, etree.LxmlError) as error:
+        except (IndexError, TypeError, ValueError) as error:
             raise SignatureError(f"the signature cannot be read: {error!r}") from error
         self._guard.admit(leaf.signature, nonce, signed_at, now)
         return Covered(content=covered, certificate=leaf, fingerprint=fingerprint, signed_at=signed_at)
@@ -298,12 +297,12 @@ class _SignatureParts:
         if reference is None:
             raise SignatureError(f"the signature does not cover the {local(element.tag)}")
         *transforms, method, value = reference
-        canonical = _canonical(element, _transform(transforms))
+        covered = _canonical(element, _transform(transforms))
         if _algorithm(method, "DigestMethod") != SHA256_DIGEST:
             raise SignatureError(f"the digest method {method.get('Algorithm')} is not taken: SHA-256 is")
-        if value.tag != _ds("DigestValue") or not hmac.compare_digest(_decoded(value), sha256(canonical).digest()):
+        if value.tag != _ds("DigestValue") or not hmac.compare_digest(_decoded(value), sha256(covered).digest()):
             raise SignatureError(f"the {local(element.tag)} is not the one that was signed")
-        return canonical
+        return covered
 
 
 def _target(reference: Element) -> str:
@@ -333,10 +332,7 @@ def _algorithm(element: Element, name: str) -> str:
 def _canonical(element: Element, algorithm: str) -> bytes:
     if algorithm not in _EXCLUSIVE:
         raise SignatureError(f"the canonicalisation {algorithm} is not taken: {C14N} is")
-    written: bytes = etree.tostring(
-        element, method="c14n", exclusive=_EXCLUSIVE[algorithm], with_comments=False, with_tail=False
-    )
-    return written
+    return canonical(element, exclusive=_EXCLUSIVE[algorithm])
 
 
 def _decoded(element: Element) -> bytes:

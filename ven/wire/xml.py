@@ -220,6 +220,14 @@ def read_float(element: Element) -> float:
         raise WireError(f"{local(element.tag)}: {element.text!r} is no number") from error
 
 
+def read_decimal(element: Element) -> float:
+    """Of an xs:decimal, which is neither infinite nor larger than a float. Raises WireError."""
+    value = read_float(element)
+    if not math.isfinite(value):
+        raise WireError(f"{local(element.tag)}: {(element.text or '')[:_SHORT]!r} is no decimal number that fits")
+    return value
+
+
 def read_int(element: Element) -> int:
     """Raises WireError."""
     try:

@@ -283,6 +283,15 @@ def test_an_instant_that_makes_no_sense_is_refused(written: str) -> None:
         as_instant(written)
 
 
+def test_a_decimal_that_is_larger_than_a_float_is_refused() -> None:
+    measure = Measure(name="powerReal", units="W", power_attributes=PowerAttributes())
+    content = encode(distribute(event(signals=(signal(measure=measure),))))
+    read = decode(content.replace(b">480.0<", b">" + b"9" * 400 + b"<"))
+    assert isinstance(read, DistributeEvent)
+    assert isinstance(read.events[0], UnreadableEvent)
+    assert "voltage: '999" in read.events[0].reason
+
+
 def test_every_time_is_written_in_utc() -> None:
     phoenix = timezone(timedelta(hours=-7))
     written = encode(distribute(event(start=NOW.astimezone(phoenix), created_at=NOW.astimezone(phoenix))))
@@ -336,6 +345,18 @@ def test_green_button_data_is_canonical_whatever_its_prefixes(prefix: str) -> No
     root = parse(written)
     assert fault(root) is None
     assert etree.tostring(root, method="c14n") == written
+
+
+def test_green_button_data_without_a_canonical_form_is_refused_both_ways() -> None:
+    """C14N knows absolute URIs only."""
+    feed = wire.green_button(17, "t").replace(b"<atom:feed", b'<atom:feed xmlns:odd="relative"')
+    interval = ReportInterval(green_button=feed)
+    with pytest.raises(WireError, match="no canonical form"):
+        encode(UpdateReport(request_id="q", reports=(report(intervals=(interval,)),)))
+    good = ReportInterval(green_button=wire.green_button(17, "t"))
+    content = encode(UpdateReport(request_id="q", reports=(report(intervals=(good,)),)))
+    with pytest.raises(WireError, match="no canonical form"):
+        decode(content.replace(b"<atom:feed", b'<atom:feed xmlns:odd="relative"'))
 
 
 # --- one bad event does not reject the others (rule 19) -----------------------------------------------------------

@@ -108,9 +108,12 @@ class Registrar:
         message = CancelPartyRegistration(
             request_id=str(uuid4()), registration_id=held.registration_id, ven_id=held.ven_id
         )
-        answer = await self._exchange.ask(message)
-        if isinstance(answer, CanceledPartyRegistration):
-            check(answer.response)
+        try:
+            answer = await self._exchange.ask(message)
+            if isinstance(answer, CanceledPartyRegistration):
+                check(answer.response)
+        except NotRegisteredError as error:
+            self._log.warning("the VTN had forgotten the registration that we cancel", why=str(error))
         self._journal.registrations.cancel(self._key, self._clock.now())
 
     def cancelled(self, message: CancelPartyRegistration, *, owe: bool) -> CanceledPartyRegistration:

@@ -18,7 +18,7 @@ from grid.clock import Clock
 from grid.intervals import ceil_to, floor_to
 from ven.channels import SPECIFIERS, channels, metadata
 from ven.config import ReportName, VenSettings
-from ven.errors import WireError
+from ven.errors import VtnError, WireError
 from ven.exchange import Exchange, check
 from ven.journal import VenJournal
 from ven.records import Registration, StoredRequest
@@ -93,12 +93,20 @@ class ReportDesk:
         self._asked()
 
     async def confirm(self, registration: Registration) -> None:
-        """Send the oadrCreatedReports that are owed. Raises what ``Exchange.ask`` raises."""
+        """Send the oadrCreatedReports that are owed; one refused for good is not repeated.
+
+        Raises what else ``Exchange.ask`` raises.
+        """
         self._serve(self._journal.reports.active(self._key), registration)
         unconfirmed = self._journal.reports.unconfirmed(self._key)
         for message_id in dict.fromkeys(request.message_id for request in unconfirmed):
             asked = [request for request in unconfirmed if request.message_id == message_id]
-            await self._exchange.ask(self._created(asked, message_id, registration))
+            try:
+                await self._exchange.ask(self._created(asked, message_id, registration))
+            except VtnError as error:
+                if not error.permanent:
+                    raise
+                self._log.error("the VTN refused oadrCreatedReport", message_id=message_id, why=str(error))
             self._journal.reports.confirm(self._key, [request.report_request_id for request in asked])
 
     def cancelled(self, message: CancelReport, registration: Registration, *, owe: bool) -> CanceledReport:

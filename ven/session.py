@@ -8,7 +8,7 @@ this but the polling.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from uuid import uuid4
 
@@ -93,6 +93,8 @@ class Session:
         self._alarm = Alarm(clock)
         self._sync_at_s = clock.monotonic()
         self._next_poll_s = clock.monotonic()
+        self._reports_at_s = clock.monotonic()
+        self._reports_backoff = Backoff()
         self.state = State.STARTING
         self._log = structlog.get_logger().bind(enrolment_id=self._key)
 
@@ -129,7 +131,7 @@ class Session:
         registration = await self._registrar.ensure()
         if self.state is not State.SERVING:
             self.state = State.SYNCING
-        await self._reports.offer(registration)
+        await self._serve_reports(self._reports.offer, registration)
         now_s = self._clock.monotonic()
         if now_s >= self._sync_at_s:
             await self._request_events(registration)
@@ -177,13 +179,27 @@ class Session:
         while True:
             await self._confirm_omitted(registration)
             await self._sender.flush()
-            await self._reports.confirm(registration)
+            await self._serve_reports(self._reports.confirm, registration)
             if not self._events.deciding:
                 return
             await self._alarm.wait(self._settings.decision_timeout_s)
 
+    async def _serve_reports(self, step: Callable[[Registration], Awaitable[None]], registration: Registration) -> None:
+        """A step of reporting. The VTN's trouble with it waits for a later round, and keeps no event away."""
+        if self._clock.monotonic() < self._reports_at_s:
+            return
+        try:
+            await step(registration)
+        except VtnError as error:
+            self._log.warning("reporting waits", why=str(error))
+            self._reports_at_s = self._clock.monotonic() + self._reports_backoff.next_s()
+        else:
+            self._reports_backoff.reset()
+
     def _pause_s(self) -> float:
         due_s = self._sync_at_s - self._clock.monotonic()
+        if self._reports_at_s > self._clock.monotonic():
+            due_s = min(due_s, self._reports_at_s - self._clock.monotonic())
         if self._settings.push is None:
             due_s = min(due_s, self._next_poll_s - self._clock.monotonic())
         else:

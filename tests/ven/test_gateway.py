@@ -43,6 +43,7 @@ from ven.wire.report import (
     CancelReport,
     CreatedReport,
     CreateReport,
+    RegisteredReport,
     RegisterReport,
     ReportRequest,
     UpdatedReport,
@@ -595,3 +596,45 @@ async def test_a_request_for_a_period_ends_with_it(stage: Stage) -> None:
     async with stage.running():
         await stage.clock.advance(90)
     assert [found[0][1] for _, found in updates(stage)] == [begin + timedelta(seconds=s) for s in (20, 30)]
+
+
+async def test_a_confirmation_the_vtn_refuses_for_good_is_not_repeated_and_data_flows(stage: Stage) -> None:
+    stage.vtn.answers[RegisterReport] = asking(report_request("q"))
+    stage.vtn.answers[CreatedReport] = answering(452)
+    async with stage.running():
+        await stage.clock.advance(60)
+    assert len(stage.vtn.named(CreatedReport)) == 1
+    assert len(stage.vtn.named(CreatePartyRegistration)) == 1
+    assert len(updates(stage)) == 6
+
+
+# --- what a VTN may say unasked
+
+
+async def test_reports_that_the_vtn_offers_or_sends_are_answered(stage: Stage) -> None:
+    stage.poll_with(
+        lambda _: RegisterReport(request_id="theirs"),
+        lambda _: UpdateReport(request_id="unasked"),
+        lambda _: UpdatedReport(response=ok()),
+    )
+    async with stage.running() as gateway:
+        await stage.clock.advance(2.5)
+        (registered_report,) = stage.vtn.named(RegisteredReport)
+        (updated,) = stage.vtn.named(UpdatedReport)
+        assert (registered_report.response.code, registered_report.response.request_id) == (200, "theirs")
+        assert (updated.response.code, updated.response.request_id) == (461, "unasked")
+        await stage.clock.advance(1)
+        assert "oadrUpdatedReport where nobody asked for it" in stage.observer.failures[0]
+        await stage.clock.advance(10)
+        assert not gateway.status()[0].stale
+
+
+async def test_events_of_another_vtn_are_refused_each(stage: Stage) -> None:
+    start = start_of(stage)
+    async with stage.running():
+        await stage.clock.advance(1)
+        stage.poll_with(distributing(wire_event("a", start), wire_event("b", start), vtn_id="another"))
+        await stage.clock.advance(2)
+    assert isinstance(stage.sink, DecidingSink)
+    assert stage.sink.accepted == []
+    assert sorted(stage.opts()) == [("a", 0, "optOut", 452, "q-1"), ("b", 0, "optOut", 452, "q-1")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +17,13 @@ from ven.config import VenSettings
 from ven.errors import VtnError, VtnUnreachableError
 from ven.ports import Reading, ResourceState, Unobserved
 from ven.service import VenGateway
+from ven.simulation.bodies import EventCall, EventChange
+from ven.simulation.calling import changed, explicit
 from ven.simulation.config import VtnSettings
-from ven.simulation.faults import FaultError, FaultKind
+from ven.simulation.faults import Fault, FaultError, FaultKind
+from ven.simulation.records import VenRecord
 from ven.simulation.vtn import UtilityVtn
+from ven.status import VenStatus
 from ven.timeline import InForce
 from ven.wire.payload import Message, Service, decode, encode
 from ven.wire.signature import unsigned
@@ -130,6 +134,17 @@ def settings(folder: Path, name: str = "ven-a", **more: Any) -> VenSettings:
     return VenSettings.model_validate(values | more)
 
 
+def dispatch(*intervals: float) -> dict[str, Any]:
+    """A LOAD_DISPATCH delta as POST /events takes it: seconds and kW in turn."""
+    points = zip(intervals[::2], intervals[1::2], strict=True)
+    return {
+        "name": "LOAD_DISPATCH",
+        "type": "delta",
+        "unit": {"name": "powerReal", "units": "W", "si_scale": "k"},
+        "intervals": [{"duration_s": lasting_s, "value": kw} for lasting_s, kw in points],
+    }
+
+
 class World:
     """One VEN, one VTN, one clock."""
 
@@ -158,6 +173,55 @@ class World:
     def ven_id(self) -> str:
         (ven,) = self.vtn.journal.vens()
         return ven.ven_id
+
+    @property
+    def ven(self) -> VenRecord:
+        """Our VEN, as the VTN knows it."""
+        return self.vtn.registrations.named(self.settings.ven_name)
+
+    def call(self, event_id: str = "event-1", *, duration_s: float = 600.0, kw: float = -30.0, **more: Any) -> None:
+        """The operator calls an event of one LOAD_DISPATCH delta; ``more`` is what POST /events takes."""
+        body = {
+            "ven_name": self.settings.ven_name,
+            "event_id": event_id,
+            "market_context": "urn:programme:test",
+            "duration_s": duration_s,
+            "lead_s": 60,
+            "signals": [dispatch(duration_s, kw)],
+            **more,
+        }
+        call = EventCall.model_validate(body)
+        with self.operator():
+            self.vtn.events.call(explicit(call, self.ven, self.vtn.settings, self.clock.now()))
+
+    def modify(self, event_id: str = "event-1", **change: Any) -> None:
+        """The operator changes an event; ``change`` is what PATCH /events/ID takes."""
+        wanted = EventChange.model_validate(change)
+        with self.operator():
+            self.vtn.events.modify(event_id, lambda event: changed(event, wanted))
+
+    def cancel(self, event_id: str = "event-1") -> None:
+        """The operator cancels an event."""
+        with self.operator():
+            self.vtn.events.cancel(event_id)
+
+    def operator(self) -> AbstractContextManager[None]:
+        """What the operator does is one transaction."""
+        return self.vtn.journal.transaction()
+
+    def fault(self, kind: FaultKind, service: Service | None = None, times: int | None = None, **more: Any) -> None:
+        """Make something go wrong from now on."""
+        self.vtn.faults.set(Fault(fault_id=kind.value, kind=kind, left=times, service=service, **more))
+
+    def answers(self, event_id: str = "event-1") -> list[tuple[int, str, int]]:
+        """What the VTN was answered: modification, opt, code."""
+        return [(one.modification_number, one.opt.value, one.code) for one in self.vtn.events.answers(event_id)]
+
+    @property
+    def status(self) -> VenStatus:
+        """How our VEN fares."""
+        (status,) = self.gateway.status()
+        return status
 
     async def start(self) -> None:
         self._running = asyncio.create_task(self.gateway.run())

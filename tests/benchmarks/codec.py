@@ -63,15 +63,10 @@ INTERVALS = 24
 READINGS, RIDS = 100, ("a-kw", "b-kw", "c-kw", "d-kw")
 VARIANTS = 64
 """Different messages of a kind; together they have more times than any cache holds."""
-PARSE_FLOOR, OPENLEADR = 1.5, 5.0
-"""The goals: how often the floor reading may take at most, how often faster than openleadr at least."""
-
 EI = "{http://docs.oasis-open.org/ns/energyinterop/201110}"
 OADR = "{http://openadr.org/oadr-2.0b/2012/07}"
-XCAL = "{urn:ietf:params:xml:ns:icalendar-2.0}"
 STRM = "{urn:ietf:params:xml:ns:icalendar-2.0:stream}"
 PYLD = "{http://docs.oasis-open.org/ns/energyinterop/201110/payloads}"
-EMIX = "{http://docs.oasis-open.org/ns/emix/2011/06}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,13 @@ def test_a_codec_signs_what_it_writes_and_verifies_what_it_reads(utility: Pki, p
     assert codec.read(codec.write(POLL, utility.now), utility.now) == POLL
 
 
+def test_a_codec_tells_who_signed(utility: Pki, party: Party) -> None:
+    signed = sign(party, utility.now)
+    fingerprint = openadr_fingerprint(party.chain[0].public_bytes(Encoding.DER))
+    assert Codec(None, utility.verifier()).open(signed, utility.now) == (POLL, fingerprint)
+    assert Codec(None, None).open(signed, utility.now) == (POLL, None)
+
+
 def test_a_codec_without_keys_neither_signs_nor_verifies(utility: Pki, party: Party) -> None:
     codec = Codec(None, None)
     assert codec.read(codec.write(POLL, utility.now), utility.now) == POLL

@@ -18,7 +18,8 @@ from grid.intervals import Interval
 from ven.config import VenSettings
 from ven.errors import VenError
 from ven.journal import VenJournal
-from ven.records import OptState, Registration, StoredOpt
+from ven.journal.opts import opt_subject
+from ven.records import Lane, OptState, Registration, StoredOpt
 from ven.wire.common import Period, Target
 from ven.wire.opt import CancelOpt, CreateOpt, QualifiedEventId
 from ven.wire.payload import encode
@@ -47,8 +48,8 @@ class OptDesk:
         """Opt out (or in) for stretches of time. Raises VenError when not registered, or for unknown resources."""
         registration = self._journal.registrations.of(self._key)
         unknown = sorted(set(resource_ids) - set(self._settings.resource_ids))
-        if registration is None:
-            raise VenError(f"enrolment {self._key} is not registered with its VTN yet: wait for that")
+        if registration is None or registration.cancelled_at is not None:
+            raise VenError(f"enrolment {self._key} is not registered with its VTN: wait for that, or enrol again")
         if unknown:
             raise VenError(f"enrolment {self._key} has no resource {', '.join(unknown)}")
         if not periods:
@@ -104,6 +105,15 @@ class OptDesk:
     def all(self) -> list[StoredOpt]:
         """Every opt, in the order they were made."""
         return self._journal.opts.all(self._key)
+
+    def renew(self, registration: Registration) -> None:
+        """Owe again what a VTN lacks that gave us a new registration."""
+        owed = {one.subject for one in self._journal.outbox.owed(self._key, Lane.ANSWERS)}
+        now = self._clock.now()
+        for opt in self._journal.opts.in_force(self._key):
+            ahead = any(now < stretch.end for stretch in opt.periods)
+            if opt.state is OptState.OWED and ahead and opt_subject(opt.opt_id) not in owed:
+                self._journal.opts.create(self._key, opt, self._message(opt, registration, None))
 
     def taken(self, seq: int, opt_id: str) -> None:
         """The VTN acknowledged a message about the opt."""

@@ -160,7 +160,7 @@ class EventDesk:
         event = grid_event(offered, self._settings, ven_id, now, self._offset_s(offered, known))
         if event.status is not EventStatus.CANCELLED:
             return event
-        running = known is not None and active(known.event, now)
+        running = known is not None and active(known.event, now) and _opted_in(known)
         delay_s = _RANDOM.uniform(0.0, event.startafter_s) if running else 0.0
         return replace(event, cancel_at=now + timedelta(seconds=delay_s))
 
@@ -260,7 +260,9 @@ class EventDesk:
         return None
 
     def _available(self, event: GridEvent) -> GridEvent:
-        """The event without the resources that are opted out for its time."""
+        """The event without the resources that are opted out for its time; a cancel is for all."""
+        if event.status is EventStatus.CANCELLED:
+            return event
         remaining = self._remaining(event)
         concerned = event.resource_ids or self._settings.resource_ids
         return event if remaining == concerned else replace(event, resource_ids=remaining)
@@ -311,6 +313,8 @@ class EventDesk:
             self._log.info("decision on a replaced modification dropped", event_id=event.event_id)
             return
         before, registration = newest.decision, self._journal.registrations.of(self._key)
+        if registration is not None and registration.cancelled_at is not None:
+            registration = None
         owed = newest.event.response_required if before is None else before.opt is not decision.opt
         answer = late = None
         if owed and registration is not None:
@@ -322,6 +326,10 @@ class EventDesk:
                 )
         self._journal.events.decide(newest.event, decision, provisional=provisional, answer=answer, opt=late)
         self._changed()
+
+
+def _opted_in(journalled: JournalledEvent) -> bool:
+    return journalled.decision is not None and journalled.decision.opt is OptType.OPT_IN
 
 
 def _same(journalled: GridEvent, decided: GridEvent) -> bool:

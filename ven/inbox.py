@@ -62,6 +62,8 @@ class Inbox:
 
     def take(self, message: Message, registration: Registration) -> Message | None:
         """Do what it asks; returns the reply for a push. Raises WireError for what a VEN does not take."""
+        if isinstance(message, Response):
+            return None
         try:
             return self._take(message, registration)
         finally:
@@ -70,8 +72,6 @@ class Inbox:
     def _take(self, message: Message, registration: Registration) -> Message | None:
         ven_id = registration.ven_id
         match message:
-            case Response():
-                return None
             case DistributeEvent():
                 self._omitted = self._events.receive(message, registration)
                 return Response(response=EiResponse(request_id=message.request_id), ven_id=ven_id)

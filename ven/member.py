@@ -71,6 +71,7 @@ class Ven:
             exchange,
             self.registrar,
             self.events,
+            self.opts,
             reports,
             self._inbox,
             sender,

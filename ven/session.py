@@ -15,6 +15,7 @@ from uuid import uuid4
 import structlog
 
 from grid.clock import Clock
+from ven.availability import OptDesk
 from ven.backoff import Backoff
 from ven.config import VenSettings
 from ven.errors import (
@@ -66,6 +67,7 @@ class Session:
         exchange: Exchange,
         registrar: Registrar,
         events: EventDesk,
+        opts: OptDesk,
         reports: ReportDesk,
         inbox: Inbox,
         sender: OutboxSender,
@@ -82,6 +84,7 @@ class Session:
         self._exchange = exchange
         self._registrar = registrar
         self._events = events
+        self._opts = opts
         self._reports = reports
         self._inbox = inbox
         self._sender = sender
@@ -131,6 +134,7 @@ class Session:
         registration = await self._registrar.ensure()
         if self.state is not State.SERVING:
             self.state = State.SYNCING
+            self._opts.renew(registration)
         await self._serve_reports(self._reports.offer, registration)
         now_s = self._clock.monotonic()
         if now_s >= self._sync_at_s:

@@ -60,7 +60,7 @@ class EventTimer:
         """What we opted in to and have not seen the end of, each with the resources it really concerns."""
         now = self._clock.now()
         found = []
-        for journalled in self._journal.events.all(self._key):
+        for journalled in self._journal.events.in_effect(self._key):
             event, decision = journalled.event, journalled.decision
             runs = self._settings.run_test_events or not event.test_event
             if decision is None or decision.opt is not OptType.OPT_IN or not runs or end_of(event) <= now:
@@ -68,5 +68,6 @@ class EventTimer:
             period = Interval(start=event.start, end=max(event.start, end_of(event)))
             concerned = event.resource_ids or self._settings.resource_ids
             remaining = self._opts.not_opted_out(concerned, period, event.event_id)
-            found.append(replace(event, resource_ids=remaining))
+            if remaining:
+                found.append(replace(event, resource_ids=remaining))
         return found

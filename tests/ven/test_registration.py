@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from grid.events import Decision, OptType
 from tests.ven.world import World, world
 from ven.errors import VenError
 from ven.simulation.faults import FaultKind
@@ -173,3 +174,15 @@ async def test_a_vtn_that_wants_the_fingerprint_as_ven_id(tmp_path: Path) -> Non
         await serving(one)
         assert one.status.ven_id == "AA:BB"
         assert {poll.ven_id for poll in one.transport.named(Poll)} == {"AA:BB"}
+
+
+async def test_while_cancelled_a_changed_decision_owes_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path) as one:
+        await serving(one)
+        one.call(lead_s=3600)
+        await one.until(lambda: bool(one.answers()))
+        await one.gateway.cancel_registration("ven-a")
+        derated = Decision(opt=OptType.OPT_OUT, reason="derated", decided_at=one.clock.now())
+        one.gateway.redecide(("ven-a", "event-1"), derated)
+        await one.clock.advance(120)
+        assert (one.status.state, one.status.answers_owed) == ("cancelled", 0)

@@ -35,7 +35,7 @@ class MemoryTransport:
     """``ven.transport.Transport`` straight into a VTN; ``down`` is an outage."""
 
     def __init__(self, vtn: UtilityVtn, fingerprint: str | None) -> None:
-        self._vtn = vtn
+        self.vtn = vtn
         self._fingerprint = fingerprint
         self.down = False
         self.sent: list[tuple[datetime, Message]] = []
@@ -49,9 +49,9 @@ class MemoryTransport:
         if self.down:
             raise VtnUnreachableError("no VTN here")
         message = decode(content)
-        self.sent.append((self._vtn.clock.now(), message))
+        self.sent.append((self.vtn.clock.now(), message))
         try:
-            answer = await self._vtn.handle(service, message, self._fingerprint)
+            answer = await self.vtn.handle(service, message, self._fingerprint)
         except FaultError as fault:
             if fault.kind in (FaultKind.SERVER_ERROR, FaultKind.REFUSE):
                 raise VtnError(503 if fault.kind is FaultKind.SERVER_ERROR else 403, "on purpose") from fault
@@ -222,6 +222,12 @@ class World:
         """How our VEN fares."""
         (status,) = self.gateway.status()
         return status
+
+    def forget(self) -> None:
+        """The VTN loses its memory: another takes its place."""
+        self.vtn.close()
+        self.vtn = UtilityVtn(self.vtn.settings, self.clock)
+        self.transport.vtn = self.vtn
 
     async def start(self) -> None:
         self._running = asyncio.create_task(self.gateway.run())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
-from grid.events import DECISION, GRID_EVENT, Decision, GridEvent, OptType
+from grid.events import DECISION, GRID_EVENT, Decision, EventStatus, GridEvent, OptType
 from grid.journal import transaction
 from ven.journal.opts import create_opt
 from ven.journal.outbox import owe, settle, void
@@ -42,6 +43,21 @@ class Events:
             f"SELECT * FROM events e WHERE enrolment_id = ? AND {_NEWEST} ORDER BY rowid", (enrolment_id,)
         )
         return [_event(row) for row in rows]
+
+    def in_effect(self, enrolment_id: str) -> list[JournalledEvent]:
+        """What counts of each event: its newest modification, or while nobody decided on that the one before.
+
+        A cancel counts before anyone decides on it. In the order the events came.
+        """
+        decided: dict[str, JournalledEvent] = {}
+        rows = self._db.execute("SELECT * FROM events WHERE enrolment_id = ? ORDER BY rowid", (enrolment_id,))
+        for found in map(_event, rows):
+            event_id = found.event.event_id
+            if found.decision is not None:
+                decided[event_id] = found
+            elif found.event.status is EventStatus.CANCELLED and event_id in decided:
+                decided[event_id] = replace(found, decision=decided[event_id].decision)
+        return list(decided.values())
 
     def unsettled(self, enrolment_id: str) -> list[JournalledEvent]:
         """Newest modifications that nobody decided on, or only the default opt did, in the order they came."""

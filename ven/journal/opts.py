@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
 from pydantic import TypeAdapter
 
@@ -39,7 +40,7 @@ class Opts:
             create_opt(db, enrolment_id, opt, message)
 
     def cancel(self, enrolment_id: str, opt: StoredOpt, message: bytes) -> None:
-        """Keep it as cancelled and owe the VTN an oadrCancelOpt; one it never heard of needs none."""
+        """Keep it as cancelled and owe the VTN an oadrCancelOpt, which may or may not have heard of it."""
         with transaction(self._db) as db:
             _keep(db, enrolment_id, opt)
             _owe(db, enrolment_id, Kind.CANCEL_OPT, opt, message)
@@ -49,6 +50,14 @@ class Opts:
         with transaction(self._db) as db:
             _keep(db, enrolment_id, opt)
             settle(db, seq)
+
+
+def disown(db: sqlite3.Connection, enrolment_id: str) -> None:
+    """The VTN has none of the opts over time any more. Inside the caller's transaction."""
+    rows = db.execute("SELECT opt FROM opts WHERE enrolment_id = ?", (enrolment_id,)).fetchall()
+    for opt in [_OPT.validate_json(row["opt"]) for row in rows]:
+        if opt.event_id is None and opt.state is not OptState.CANCELLED:
+            _keep(db, enrolment_id, replace(opt, state=OptState.OWED))
 
 
 def create_opt(db: sqlite3.Connection, enrolment_id: str, opt: StoredOpt, message: bytes) -> None:

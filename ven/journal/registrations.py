@@ -6,6 +6,7 @@ import sqlite3
 from datetime import datetime
 
 from grid.journal import transaction
+from ven.journal.opts import disown
 from ven.records import Registration
 
 
@@ -32,12 +33,17 @@ class Registrations:
         )
 
     def register(self, registration: Registration) -> None:
-        """Take a registration. Reports are to be offered again; what was owed under another venID is void."""
+        """Take a registration. Reports are to be offered again; what was owed under another venID is void.
+
+        A VTN that gave us another registration has none of our opts.
+        """
         key = registration.enrolment_id
         held = self.of(key)
         with transaction(self._db) as db:
             if held is not None and held.ven_id != registration.ven_id:
                 db.execute("DELETE FROM outbox WHERE enrolment_id = ?", (key,))
+            if held is None or held.registration_id != registration.registration_id:
+                disown(db, key)
             db.execute("DELETE FROM registrations WHERE enrolment_id = ?", (key,))
             db.execute(
                 "INSERT INTO registrations (enrolment_id, vtn_id, ven_id, registration_id, poll_interval_s,"

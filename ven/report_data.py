@@ -138,7 +138,7 @@ class ReportData:
     async def _data(self, request: StoredRequest, wanted: Sequence[Channel], period: Interval) -> _Built:
         quantity = wanted[0].quantity if wanted else Quantity.POWER
         if quantity is Quantity.STATUS:
-            return await self._status(wanted, period)
+            return await self._status(request, wanted, period)
         steps = list(period.steps(request.granularity_s))
         resource_ids = list(dict.fromkeys(channel.resource_id for channel in wanted))
         readings = [(step, await self._source.read(resource_ids, step)) for step in steps]
@@ -155,7 +155,11 @@ class ReportData:
             complete=len(found) == len(steps) * len(resource_ids),
         )
 
-    async def _status(self, wanted: Sequence[Channel], period: Interval) -> _Built:
+    async def _status(self, request: StoredRequest, wanted: Sequence[Channel], period: Interval) -> _Built:
+        """How things are now, at the end of the period; of one long over nobody knows any more."""
+        slack_s = max(float(request.granularity_s), self._settings.report_lateness_s)
+        if self._clock.now() >= period.end + timedelta(seconds=slack_s):
+            return _Built(intervals=(), resource_ids=(), complete=True)
         states = await self._source.state([channel.resource_id for channel in wanted])
         payloads = tuple(
             ReportPayload(channel.rid, _status_of(states[channel.resource_id]))
@@ -163,9 +167,7 @@ class ReportData:
             if channel.resource_id in states
         )
         interval = ReportInterval(start=period.start, duration_s=period.duration_s, payloads=payloads)
-        return _Built(
-            intervals=(interval,) if payloads else (), resource_ids=tuple(states), complete=len(states) == len(wanted)
-        )
+        return _Built(intervals=(interval,) if payloads else (), resource_ids=tuple(states), complete=True)
 
     def _green_button(
         self, wanted: Sequence[Channel], steps: Sequence[Interval], found: dict[tuple[str, Interval], Reading]

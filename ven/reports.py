@@ -110,9 +110,13 @@ class ReportDesk:
             self._journal.reports.confirm(self._key, [request.report_request_id for request in asked])
 
     def cancelled(self, message: CancelReport, registration: Registration, *, owe: bool) -> CanceledReport:
-        """The VTN wants no more of these; returns the reply, owed where ``owe`` says so."""
+        """The VTN wants no more of these; returns the reply, owed where ``owe`` says so.
+
+        One that ended already is as good as cancelled: a VTN repeats itself when it missed our reply.
+        """
         active = {request.report_request_id: request for request in self._journal.reports.active(self._key)}
-        unknown = [one for one in message.report_request_ids if one not in active]
+        known = self._journal.reports.known(self._key)
+        unknown = [one for one in message.report_request_ids if one not in known]
         ended = [one for one in message.report_request_ids if one in active]
         pending = tuple(one for one in active if one not in ended)
         response = EiResponse(request_id=message.request_id)
@@ -127,7 +131,8 @@ class ReportDesk:
         if message.report_to_follow:
             step_s = min((active[one].granularity_s for one in ended), default=1)
             until = floor_to(self._clock.now(), step_s)
-        self._journal.reports.end(self._key, ended, until, encode(reply) if owe else None)
+        owed = (message.request_id, encode(reply)) if owe else None
+        self._journal.reports.end(self._key, ended, until, owed)
         self._log.info("report requests cancelled", ended=ended)
         self._asked()
         return reply
@@ -166,6 +171,9 @@ class ReportDesk:
         name = SPECIFIERS.get(request.specifier_id)
         serve = self._history if name in HISTORIES else self._telemetry
         start, until, back_s = serve(request, step_s, back_s)
+        refusal = self._refusal(request, step_s)
+        if refusal is None and until is not None and start >= until:
+            refusal = f"{request.request_id} names no time that a report of it could be about"
         return StoredRequest(
             report_request_id=request.request_id,
             message_id=message_id,
@@ -175,7 +183,7 @@ class ReportDesk:
             back_duration_s=back_s,
             next_start=start,
             until=until,
-            refusal=self._refusal(request, step_s),
+            refusal=refusal,
         )
 
     def _telemetry(self, request: ReportRequest, step_s: int, back_s: int) -> tuple[datetime, datetime | None, int]:

@@ -289,7 +289,7 @@ def test_a_cancel_ends_requests_at_once_or_with_a_last_report(
     journal.registrations.register(registration())
     journal.reports.record_requests(KEY, [request(until=NOW + timedelta(seconds=20)), request("q-2")])
     until = None if until_s is None else NOW + timedelta(seconds=until_s)
-    journal.reports.end(KEY, ["q-1"], until, b"<canceled/>")
+    journal.reports.end(KEY, ["q-1"], until, ("c", b"<canceled/>"))
     left = {one.report_request_id: one.until for one in reopen().reports.active(KEY)}
     expected = {} if serves_until_s is None else {"q-1": NOW + timedelta(seconds=serves_until_s)}
     assert left == {**expected, "q-2": None}

@@ -15,7 +15,8 @@ from grid.events import Decision, GridEvent, OptType
 from grid.intervals import Interval
 from ven.config import VenSettings
 from ven.errors import VtnError, VtnUnreachableError
-from ven.ports import Reading, ResourceState, Unobserved
+from ven.journal import VenJournal
+from ven.ports import Quality, Reading, ResourceState, Unobserved
 from ven.service import VenGateway
 from ven.simulation.bodies import EventCall, EventChange
 from ven.simulation.calling import changed, explicit
@@ -88,13 +89,18 @@ class Meters:
     def __init__(self, kw: Mapping[str, float]) -> None:
         self.kw = dict(kw)
         self.missing: set[tuple[str, datetime]] = set()
+        self.uncertain: set[tuple[str, datetime]] = set()
         self.reads = 0
 
     async def read(self, resource_ids: Sequence[str], interval: Interval) -> Mapping[str, Reading | None]:
         self.reads += 1
-        return {
-            one: None if (one, interval.start) in self.missing else Reading(kw=self.kw[one]) for one in resource_ids
-        }
+        return {one: self._reading(one, interval.start) for one in resource_ids}
+
+    def _reading(self, resource_id: str, start: datetime) -> Reading | None:
+        if (resource_id, start) in self.missing:
+            return None
+        quality = Quality.UNCERTAIN if (resource_id, start) in self.uncertain else Quality.GOOD
+        return Reading(kw=self.kw[resource_id], quality=quality)
 
     async def state(self, resource_ids: Sequence[str]) -> Mapping[str, ResourceState]:
         return {one: ResourceState(online=True, kw=self.kw[one]) for one in resource_ids}
@@ -158,16 +164,16 @@ class World:
         self.meters = Meters(dict.fromkeys(self.settings.resource_ids, 100.0))
         self.watcher = Watcher()
         self.journal_path = folder / "ven.sqlite"
-        self.gateway = self._gateway()
+        self.gateway = self.gateway_on(self.journal_path)
         self._running: asyncio.Task[None] | None = None
 
-    def _gateway(self) -> VenGateway:
+    def gateway_on(self, journal: Path | VenJournal) -> VenGateway:
+        """Our VEN on a journal that may be open already."""
+
         async def connect(_: VenSettings) -> MemoryTransport:
             return self.transport
 
-        return VenGateway(
-            [self.settings], self.journal_path, self.sink, self.meters, self.watcher, self.clock, connect=connect
-        )
+        return VenGateway([self.settings], journal, self.sink, self.meters, self.watcher, self.clock, connect=connect)
 
     @property
     def ven_id(self) -> str:
@@ -242,7 +248,7 @@ class World:
     async def restart(self) -> None:
         """The process dies and another takes its place."""
         await self.stop()
-        self.gateway = self._gateway()
+        self.gateway = self.gateway_on(self.journal_path)
         await self.start()
 
     async def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:

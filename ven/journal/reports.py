@@ -39,6 +39,11 @@ class Reports:
         """Requests being served."""
         return self._where(enrolment_id, "ended = 0 AND refusal IS NULL")
 
+    def known(self, enrolment_id: str) -> set[str]:
+        """Every request there was, by reportRequestID."""
+        rows = self._db.execute("SELECT report_request_id FROM report_requests WHERE enrolment_id = ?", (enrolment_id,))
+        return {row["report_request_id"] for row in rows}
+
     def unconfirmed(self, enrolment_id: str) -> list[StoredRequest]:
         """Requests, refused ones too, that the VTN has no oadrCreatedReport for."""
         return self._where(enrolment_id, "confirmed = 0")
@@ -52,9 +57,16 @@ class Reports:
             )
 
     def end(
-        self, enrolment_id: str, report_request_ids: Sequence[str], until: datetime | None, reply: bytes | None
+        self,
+        enrolment_id: str,
+        report_request_ids: Sequence[str],
+        until: datetime | None,
+        reply: tuple[str, bytes] | None,
     ) -> None:
-        """Serve these no longer than ``until``, or no more at all, and owe the VTN the reply; all or nothing."""
+        """Serve these no longer than ``until``, or no more at all, and owe the VTN the reply; all or nothing.
+
+        ``reply``: the requestID of the VTN's message, and what it is answered.
+        """
         keys = [(enrolment_id, report_request_id) for report_request_id in report_request_ids]
         with transaction(self._db) as db:
             if until is None:
@@ -68,7 +80,8 @@ class Reports:
                     [(*3 * (until.isoformat(),), *key) for key in keys],
                 )
             if reply is not None:
-                owe_reply(db, enrolment_id, f"cancel:{','.join(report_request_ids)}", "EiReport", reply)
+                request_id, payload = reply
+                owe_reply(db, enrolment_id, f"cancel:{request_id}", "EiReport", payload)
 
     def record_data(
         self,

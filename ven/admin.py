@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from grid.events import OptType
 from grid.intervals import Interval
 from ven.archive import Archive, ArchivedMessage
-from ven.errors import VenError
+from ven.errors import UnknownError, VenError
 from ven.records import StoredOpt
 from ven.service import VenGateway
 from ven.status import VenStatus
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Stretch(BaseModel):
@@ -25,6 +28,12 @@ class Stretch(BaseModel):
 
     start: AwareDatetime
     end: AwareDatetime
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError("a stretch ends after it starts")
+        return self
 
 
 class OptCall(BaseModel):
@@ -46,70 +55,64 @@ class VenAdmin:
 
     def routes(self) -> list[web.RouteDef]:
         """For an AdminServer."""
-        return [
-            web.get("/vens", self._status),
-            web.post("/vens/{enrolment_id}/enrol", self._enrol),
-            web.post("/vens/{enrolment_id}/cancel", self._cancel),
-            web.get("/vens/{enrolment_id}/opts", self._opts),
-            web.post("/vens/{enrolment_id}/opts", self._opt),
-            web.delete("/vens/{enrolment_id}/opts/{opt_id}", self._cancel_opt),
-            web.get("/messages", self._messages),
-            web.get("/messages/{request_id}", self._messages),
-        ]
+        table: tuple[tuple[Callable[..., web.RouteDef], str, Handler], ...] = (
+            (web.get, "/vens", self._status),
+            (web.post, "/vens/{enrolment_id}/enrol", self._enrol),
+            (web.post, "/vens/{enrolment_id}/cancel", self._cancel),
+            (web.get, "/vens/{enrolment_id}/opts", self._opts),
+            (web.post, "/vens/{enrolment_id}/opts", self._opt),
+            (web.delete, "/vens/{enrolment_id}/opts/{opt_id}", self._cancel_opt),
+            (web.get, "/messages", self._messages),
+            (web.get, "/messages/{request_id}", self._messages),
+        )
+        return [add(path, _guarded(handler)) for add, path, handler in table]
 
     async def _status(self, _: web.Request) -> web.Response:
         return web.json_response([status_json(one) for one in self._gateway.status()])
 
     async def _enrol(self, request: web.Request) -> web.Response:
-        try:
-            self._gateway.enrol(request.match_info["enrolment_id"])
-        except VenError as error:
-            return _problem(404, str(error))
+        self._gateway.enrol(request.match_info["enrolment_id"])
         return web.json_response({}, status=202)
 
     async def _cancel(self, request: web.Request) -> web.Response:
-        try:
-            await self._gateway.cancel_registration(request.match_info["enrolment_id"])
-        except VenError as error:
-            return _problem(409, str(error))
+        await self._gateway.cancel_registration(request.match_info["enrolment_id"])
         return web.json_response({})
 
     async def _opts(self, request: web.Request) -> web.Response:
-        try:
-            opts = self._gateway.opts(request.match_info["enrolment_id"])
-        except VenError as error:
-            return _problem(404, str(error))
-        return web.json_response([_opt_json(one) for one in opts])
+        return web.json_response([_opt_json(one) for one in self._gateway.opts(request.match_info["enrolment_id"])])
 
     async def _opt(self, request: web.Request) -> web.Response:
-        try:
-            call = OptCall.model_validate_json(await request.read())
-            periods = [Interval(start=one.start, end=one.end) for one in call.periods]
-            made = self._gateway.opt(
-                request.match_info["enrolment_id"], call.opt, periods, resource_ids=call.resource_ids
-            )
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            return _problem(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-        except ValueError as error:
-            return _problem(400, str(error))
-        except VenError as error:
-            return _problem(409, str(error))
+        call = OptCall.model_validate_json(await request.read())
+        periods = [Interval(start=one.start, end=one.end) for one in call.periods]
+        made = self._gateway.opt(request.match_info["enrolment_id"], call.opt, periods, resource_ids=call.resource_ids)
         return web.json_response(_opt_json(made), status=201)
 
     async def _cancel_opt(self, request: web.Request) -> web.Response:
-        try:
-            self._gateway.cancel_opt(request.match_info["enrolment_id"], request.match_info["opt_id"])
-        except VenError as error:
-            return _problem(404, str(error))
+        self._gateway.cancel_opt(request.match_info["enrolment_id"], request.match_info["opt_id"])
         return web.json_response({})
 
     async def _messages(self, request: web.Request) -> web.Response:
-        archive = self._archive
-        if archive is None:
-            return _problem(404, "there is no archive: set archive in the configuration")
-        request_id = request.match_info.get("request_id")
-        return web.json_response(_found(archive, request_id))
+        if self._archive is None:
+            raise UnknownError("there is no archive: set archive in the configuration")
+        return web.json_response(_found(self._archive, request.match_info.get("request_id")))
+
+
+def _guarded(handler: Handler) -> Handler:
+    """What is wrong becomes a status and one line."""
+
+    async def guarded(request: web.Request) -> web.Response:
+        try:
+            return await handler(request)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            return _problem(400, f"{where}: {first['msg']}" if where else first["msg"])
+        except UnknownError as error:
+            return _problem(404, str(error))
+        except VenError as error:
+            return _problem(409, str(error))
+
+    return guarded
 
 
 def _found(archive: Archive, request_id: str | None) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from grid.clock import Clock
 from grid.events import Decision, GridEvent, OptType
 from grid.intervals import Interval
 from ven.config import VenSettings
-from ven.errors import VenError
+from ven.errors import UnknownError, VenError
 from ven.journal import VenJournal
 from ven.journal.opts import opt_subject
 from ven.records import Lane, OptState, Registration, StoredOpt
@@ -70,11 +70,11 @@ class OptDesk:
         return stored
 
     def cancel(self, opt_id: str) -> None:
-        """End an opt. Raises VenError for an unknown one."""
+        """End an opt. Raises UnknownError."""
         registration = self._journal.registrations.of(self._key)
         found = {one.opt_id: one for one in self._journal.opts.in_force(self._key)}
         if opt_id not in found or registration is None:
-            raise VenError(f"enrolment {self._key} has no opt {opt_id} in force")
+            raise UnknownError(f"enrolment {self._key} has no opt {opt_id} in force")
         message = CancelOpt(request_id=str(uuid4()), opt_id=opt_id, ven_id=registration.ven_id)
         self._journal.opts.cancel(self._key, replace(found[opt_id], state=OptState.CANCELLED), encode(message))
         self._changed()

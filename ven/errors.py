@@ -5,6 +5,7 @@ NegawattError
     ├── WireError              a message cannot be read or written, or fails the schema
     │   └── SignatureError     its signature does not hold: not signed, by somebody else, altered, replayed
     ├── EventError             one event cannot be taken; carries the OpenADR response code
+    ├── UnknownError           there is no such VEN, event or opt here
     ├── VtnUnreachableError    no answer: connection refused, time out, connection lost
     ├── VtnError               the VTN answered this message with an HTTP or OpenADR error code
     ├── NotRegisteredError     the VTN does not know us (any more): register again
@@ -36,6 +37,10 @@ class EventError(VenError):
         super().__init__(reason)
         self.code = code
         """OpenADR 2.0b responseCode of the answer."""
+
+
+class UnknownError(VenError):
+    """There is no such VEN, event or opt here."""
 
 
 class VtnUnreachableError(VenError):

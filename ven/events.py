@@ -20,7 +20,7 @@ from grid.events import Decision, EventStatus, GridEvent, OptType
 from grid.intervals import Interval
 from ven.availability import OptDesk
 from ven.config import LateOpt, VenSettings
-from ven.errors import EventError, VenError
+from ven.errors import EventError, UnknownError
 from ven.journal import VenJournal
 from ven.ports import EventSink, VenObserver
 from ven.records import JournalledEvent, Registration
@@ -109,11 +109,11 @@ class EventDesk:
     def redecide(self, event_id: str, decision: Decision) -> None:
         """Replace the decision on the newest modification; a changed opt goes to the VTN at once.
 
-        Raises VenError for an event this VEN never received.
+        Raises UnknownError for an event this VEN never received.
         """
         journalled = self._journal.events.newest(self._key, event_id)
         if journalled is None:
-            raise VenError(f"enrolment {self._key} has no event {event_id} to decide on")
+            raise UnknownError(f"enrolment {self._key} has no event {event_id} to decide on")
         self._keep(journalled.event, decision, provisional=False)
 
     # --- what comes in

@@ -16,7 +16,7 @@ from grid.errors import ConfigError
 from grid.events import Decision, OptType
 from grid.intervals import Interval
 from ven.config import VenSettings
-from ven.errors import VenError
+from ven.errors import UnknownError, VenError
 from ven.exchange import Recorder
 from ven.journal import VenJournal
 from ven.member import Ven
@@ -128,7 +128,7 @@ class VenGateway:
         try:
             return self._vens[enrolment_id]
         except KeyError:
-            raise VenError(f"there is no VEN {enrolment_id} running here") from None
+            raise UnknownError(f"there is no VEN {enrolment_id} running here") from None
 
     def _give_up_if_hopeless(self, error: VenError) -> None:
         if all(ven.hopeless for ven in self._vens.values()):

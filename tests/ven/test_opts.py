@@ -36,6 +36,11 @@ def state(one: World, place: int = -1) -> OptState:
     return one.gateway.opts("ven-a")[place].state
 
 
+def in_force(one: World) -> list[tuple[str, ...]]:
+    """The resources of each event in force."""
+    return [event.resource_ids for event in one.watcher.told[-1][1]]
+
+
 async def test_an_opt_out_goes_to_the_vtn_at_once_and_whole(tmp_path: Path) -> None:
     async with world(tmp_path, market_contexts=("urn:programme:test",)) as one:
         await serving(one)
@@ -187,21 +192,21 @@ async def test_an_opt_out_ends_what_runs_and_a_cancel_takes_it_up_again(tmp_path
         one.call(lead_s=60)
         await one.until(lambda: bool(one.answers()))
         await one.clock.advance(120)
-        assert [event.resource_ids for event in one.watcher.told[-1][1]] == [("site-1", "site-2")]
+        assert in_force(one) == [("site-1", "site-2")]
         now = one.clock.now()
         first = out(one, resource_ids=("site-2",))
         await one.clock.advance(0)
-        assert (one.watcher.told[-1][0], [event.resource_ids for event in one.watcher.told[-1][1]]) == (
+        assert (one.watcher.told[-1][0], in_force(one)) == (
             now,
             [("site-1",)],
         )
         second = out(one)
         await one.clock.advance(0)
-        assert one.watcher.told[-1] == (now, ())
+        assert (one.watcher.told[-1][0], in_force(one)) == (now, [])
         one.gateway.cancel_opt("ven-a", second.opt_id)
         one.gateway.cancel_opt("ven-a", first.opt_id)
         await one.clock.advance(0)
-        assert [event.resource_ids for event in one.watcher.told[-1][1]] == [("site-1", "site-2")]
+        assert in_force(one) == [("site-1", "site-2")]
 
 
 async def test_opts_that_a_vtn_with_no_memory_lost_are_made_there_again(tmp_path: Path) -> None:

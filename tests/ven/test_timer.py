@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ async def start_of(one: World, event_id: str = "event-1") -> datetime:
     return next(event.start for event in one.sink.accepted if event.event_id == event_id)
 
 
-STEPS = {"duration_s": 90.0, "signals": [dispatch(30.0, -10.0, 60.0, -20.0)]}
+STEPS: dict[str, Any] = {"duration_s": 90.0, "signals": [dispatch(30.0, -10.0, 60.0, -20.0)]}
 EXPECTED: Told = [(0.0, [("event-1", 0, -10.0)]), (30.0, [("event-1", 0, -20.0)]), (90.0, [])]
 
 

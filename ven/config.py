@@ -109,6 +109,8 @@ class VenSettings(Settings):
     report_granularity_max_s: float = Field(default=3600.0, ge=1)
     report_lateness_s: float = Field(default=30.0, ge=0)
     """How long after its end a report waits for missing readings before it goes out without them."""
+    report_payloads_apart: bool = False
+    """One rID an interval, for VTNs that cannot read several; the messages are larger."""
     push: PushSettings | None = None
     """When set, the VTN sends its messages to us instead of being polled."""
 

@@ -128,7 +128,8 @@ class ReportData:
         late = self._clock.now() >= period.end + timedelta(seconds=self._settings.report_lateness_s)
         if not built.complete and not late:
             return False
-        messages = [(self._payload(request, part), self._facts(period, built)) for part in _parts(built.intervals)]
+        intervals = _apart(built.intervals) if self._settings.report_payloads_apart else built.intervals
+        messages = [(self._payload(request, part), self._facts(period, built)) for part in _parts(intervals)]
         following = replace(request, next_start=period.end)
         self._journal.reports.record_data(
             self._key, request, next_start=period.end, ended=following.period() is None, messages=messages
@@ -220,6 +221,15 @@ class ReportData:
         if soonest_s <= 0:
             soonest_s = INCOMPLETE_RETRY_S
         return min(soonest_s, blocked_s) if blocked_s > 0 else soonest_s
+
+
+def _apart(intervals: Sequence[ReportInterval]) -> Sequence[ReportInterval]:
+    """The same with one rID an interval."""
+    return [
+        replace(interval, payloads=payloads)
+        for interval in intervals
+        for payloads in [(payload,) for payload in interval.payloads] or [()]
+    ]
 
 
 def _parts(intervals: Sequence[ReportInterval]) -> Iterator[Sequence[ReportInterval]]:

@@ -13,6 +13,7 @@ from ven.errors import NotRegisteredError, VtnError
 from ven.transport import Transport
 from ven.wire.codec import Codec
 from ven.wire.common import NOT_REGISTERED, EiResponse
+from ven.wire.event import DistributeEvent
 from ven.wire.party import RequestReregistration, Response
 from ven.wire.payload import Message, Service, encode, service_of
 
@@ -54,7 +55,8 @@ class Exchange:
         answer = self._codec.read(answered, self._clock.now())
         if isinstance(answer, RequestReregistration) and service is not Service.POLL:
             raise NotRegisteredError("the VTN asks for a new registration")
-        if isinstance(answer, Response):
+        if isinstance(answer, Response | DistributeEvent) and answer.response is not None:
+            # A list of events that is refused is empty, and says nothing about events.
             check(answer.response)
         return answer
 

@@ -12,16 +12,17 @@ import structlog
 
 from grid.events import GridEvent
 from ven.config import VenSettings
+from ven.endpoint import request_id_of
 from ven.errors import WireError
 from ven.events import EventDesk
 from ven.journal import VenJournal
 from ven.records import Registration
 from ven.registration import Registrar
 from ven.reports import ReportDesk
-from ven.wire.common import ACCEPTED, REPORT_NOT_SUPPORTED, EiResponse
+from ven.wire.common import INVALID_ID, REPORT_NOT_SUPPORTED, EiResponse
 from ven.wire.event import DistributeEvent
 from ven.wire.party import CancelPartyRegistration, RequestReregistration, Response
-from ven.wire.payload import Message, Service, encode, name_of
+from ven.wire.payload import Message, Service, encode, name_of, service_of
 from ven.wire.report import (
     CancelReport,
     CreateReport,
@@ -71,6 +72,8 @@ class Inbox:
 
     def _take(self, message: Message, registration: Registration) -> Message | None:
         ven_id = registration.ven_id
+        if getattr(message, "ven_id", None) not in (None, ven_id) and not isinstance(message, CancelPartyRegistration):
+            return self._misdirected(message, ven_id)
         match message:
             case DistributeEvent():
                 self._omitted = self._events.receive(message, registration)
@@ -85,8 +88,7 @@ class Inbox:
             case CancelPartyRegistration():
                 return self._registrar.cancelled(message, owe=not self._pushed)
             case RequestReregistration():
-                self._registrar.register_anew()
-                return self._owed("reregistration", Service.REGISTER_PARTY, Response(response=ACCEPTED, ven_id=ven_id))
+                return self._registrar.asked_anew(ven_id, owe=not self._pushed)
             case RegisterReport():
                 # A VTN may offer reports of its own; we ask for none of them.
                 reply = RegisteredReport(response=EiResponse(request_id=message.request_id), ven_id=ven_id)
@@ -99,6 +101,15 @@ class Inbox:
                 return self._owed(f"update:{message.request_id}", Service.REPORT, reply_to)
             case _:
                 raise WireError(f"the VTN sent {name_of(message)} where nobody asked for it")
+
+    def _misdirected(self, message: Message, ven_id: str) -> Message | None:
+        """Another VEN is meant (rule 21)."""
+        self._log.error("a message for another VEN", message=name_of(message))
+        if isinstance(message, RegisteredReport):
+            return None
+        refusal = EiResponse(code=INVALID_ID, description=f"this VEN is {ven_id}", request_id=request_id_of(message))
+        reply = Response(response=refusal, ven_id=ven_id)
+        return self._owed(f"misdirected:{refusal.request_id}", service_of(message), reply)
 
     def _owed(self, subject: str, service: Service, reply: Message) -> Message:
         if not self._pushed:

@@ -22,6 +22,8 @@ class Registration:
     registered_at: datetime
     cancelled_at: datetime | None = None
     """When the VTN, or we, cancelled it; it is kept so that nobody registers again unasked."""
+    asked_anew: bool = False
+    """The VTN asked for a new registration, and this one is used no more but to get it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from ven.exchange import Exchange, check
 from ven.journal import VenJournal
 from ven.ports import VenObserver
 from ven.records import Registration
-from ven.wire.common import INVALID_ID, EiResponse
+from ven.wire.common import ACCEPTED, INVALID_ID, EiResponse
 from ven.wire.party import (
     PROFILE,
     SIMPLE_HTTP,
@@ -28,6 +28,7 @@ from ven.wire.party import (
     CreatedPartyRegistration,
     CreatePartyRegistration,
     QueryRegistration,
+    Response,
 )
 from ven.wire.payload import Service, encode
 
@@ -44,7 +45,7 @@ class Registrar:
         self._exchange = exchange
         self._observer = observer
         self._clock = clock
-        self._asked_anew = False
+        self._forgotten = False
         self._log = structlog.get_logger().bind(enrolment_id=self._key)
 
     @property
@@ -56,7 +57,7 @@ class Registrar:
     def registered(self) -> bool:
         """Whether we hold a registration that nobody withdrew."""
         held = self.held
-        return held is not None and held.cancelled_at is None and not self._asked_anew
+        return held is not None and held.cancelled_at is None and not held.asked_anew and not self._forgotten
 
     @property
     def cancelled_held(self) -> bool:
@@ -64,9 +65,15 @@ class Registrar:
         held = self.held
         return held is not None and held.cancelled_at is not None
 
-    def register_anew(self) -> None:
-        """The VTN wants a new registration, or does not know us any more: the next ``ensure`` registers."""
-        self._asked_anew = True
+    def forgotten(self) -> None:
+        """The VTN does not know us any more: the next ``ensure`` registers."""
+        self._forgotten = True
+
+    def asked_anew(self, ven_id: str, *, owe: bool) -> Response:
+        """The VTN wants a new registration: the next ``ensure`` makes it; returns the reply, owed where so told."""
+        reply = Response(response=ACCEPTED, ven_id=ven_id)
+        self._journal.registrations.ask_anew(self._key, encode(reply) if owe else None)
+        return reply
 
     def allow(self) -> None:
         """A person wants us registered again after a cancellation."""
@@ -84,7 +91,7 @@ class Registrar:
                 f"the registration of {self._settings.ven_name} was cancelled at {held.cancelled_at:%Y-%m-%d %H:%M}"
                 " UTC: run `negawatt ven enrol` to register again"
             )
-        if held is not None and not self._asked_anew:
+        if held is not None and self.registered:
             return held
         if held is None:
             await self._query()
@@ -96,7 +103,7 @@ class Registrar:
             at=registration.registered_at,
         )
         self._journal.registrations.register(registration)
-        self._asked_anew = False
+        self._forgotten = False
         self._log.info("registered", ven_id=registration.ven_id, vtn_id=registration.vtn_id)
         return registration
 
@@ -131,8 +138,8 @@ class Registrar:
         )
         if response.ok:
             self._log.error("the VTN cancelled the registration")
-            self._journal.registrations.cancel(self._key, self._clock.now())
-        if owe:
+            self._journal.registrations.cancel(self._key, self._clock.now(), encode(reply) if owe else None)
+        elif owe:
             self._journal.outbox.reply(self._key, "registration", Service.REGISTER_PARTY.value, encode(reply))
         return reply
 

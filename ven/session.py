@@ -171,6 +171,11 @@ class Session:
         except WireError as error:
             # An unreadable event must not keep the readable ones of later polls away.
             self._log.error("the VTN's events cannot be read", why=str(error))
+        except VtnError as error:
+            if not error.permanent or error.code == INVALID_ID:
+                raise
+            # A VTN that lists no events, e.g. to a report-only VEN, may have other things to say.
+            self._log.error("the VTN does not list its events", why=str(error))
         await self._events.end(self._inbox.take_omitted())
 
     async def _confirm_omitted(self, registration: Registration) -> None:
@@ -222,7 +227,7 @@ class Session:
         self._sync_at_s = self._clock.monotonic()
         unknown = isinstance(error, VtnError) and error.code == INVALID_ID
         if unknown or isinstance(error, NotRegisteredError):
-            self._registrar.register_anew()
+            self._registrar.forgotten()
         refused = state is State.REFUSED
         if self._vitals.failed(str(error), refused=refused):
             self._log.warning("the VTN cannot be used now", why=str(error))

@@ -211,7 +211,7 @@ class World:
         with self.operator():
             self.vtn.events.cancel(event_id)
 
-    def operator(self) -> AbstractContextManager[None]:
+    def operator(self) -> AbstractContextManager[object]:
         """What the operator does is one transaction."""
         return self.vtn.journal.transaction()
 

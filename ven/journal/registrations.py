@@ -7,7 +7,12 @@ from datetime import datetime
 
 from grid.journal import transaction
 from ven.journal.opts import disown
+from ven.journal.outbox import owe_reply, void
 from ven.records import Registration
+
+_SERVICE = "EiRegisterParty"
+_CANCELLED = "registration"
+"""What the outbox knows the reply to a cancel by."""
 
 
 class Registrations:
@@ -30,6 +35,7 @@ class Registrations:
             poll_interval_s=row["poll_interval_s"],
             registered_at=datetime.fromisoformat(row["registered_at"]),
             cancelled_at=None if cancelled is None else datetime.fromisoformat(cancelled),
+            asked_anew=bool(row["asked_anew"]),
         )
 
     def register(self, registration: Registration) -> None:
@@ -58,16 +64,26 @@ class Registrations:
                 ),
             )
 
-    def cancel(self, enrolment_id: str, at: datetime) -> None:
-        """The registration ends: nothing is owed under it, and its report requests end with it."""
+    def ask_anew(self, enrolment_id: str, reply: bytes | None) -> None:
+        """The VTN wants a new registration, and is owed the reply; both or neither."""
+        with transaction(self._db) as db:
+            db.execute("UPDATE registrations SET asked_anew = 1 WHERE enrolment_id = ?", (enrolment_id,))
+            if reply is not None:
+                owe_reply(db, enrolment_id, "reregistration", _SERVICE, reply)
+
+    def cancel(self, enrolment_id: str, at: datetime, reply: bytes | None = None) -> None:
+        """The registration ends, and its report requests with it; nothing is owed under it but the reply."""
         with transaction(self._db) as db:
             db.execute(
                 "UPDATE registrations SET cancelled_at = ? WHERE enrolment_id = ?", (at.isoformat(), enrolment_id)
             )
             db.execute("DELETE FROM outbox WHERE enrolment_id = ?", (enrolment_id,))
             db.execute("UPDATE report_requests SET ended = 1 WHERE enrolment_id = ?", (enrolment_id,))
+            if reply is not None:
+                owe_reply(db, enrolment_id, _CANCELLED, _SERVICE, reply)
 
     def allow(self, enrolment_id: str) -> None:
-        """A person wants the VEN to register again."""
+        """A person wants the VEN to register again: a late word about the former registration would confuse the VTN."""
         with transaction(self._db) as db:
             db.execute("DELETE FROM registrations WHERE enrolment_id = ? AND cancelled_at IS NOT NULL", (enrolment_id,))
+            void(db, enrolment_id, _CANCELLED)

@@ -91,4 +91,5 @@ MIGRATIONS = (
         told TEXT NOT NULL
     )
     """,
+    "ALTER TABLE registrations ADD COLUMN asked_anew INTEGER NOT NULL DEFAULT 0",
 )

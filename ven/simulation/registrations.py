@@ -112,11 +112,13 @@ class Registrations:
             ven_id=caller.ven_id,
         )
 
-    def canceled(self, message: CanceledPartyRegistration, ven: VenRecord) -> None:
-        """The VEN confirms that we put it out."""
+    def canceled(self, message: CanceledPartyRegistration, ven: VenRecord) -> bool:
+        """The VEN says whether it is out, and so we do; a late word about a former registration leaves this one."""
         self._mailbox.answered(ven.ven_id, message.response.request_id)
-        if message.response.ok:
+        out = message.response.ok and message.registration_id in (None, ven.registration_id)
+        if out:
             self._forget(ven)
+        return out
 
     def refused(self, message: CreatePartyRegistration, error: ProtocolError) -> CreatedPartyRegistration:
         """The answer to a registration that is not accepted."""

@@ -172,7 +172,11 @@ class Reports:
     # ---
 
     def _is_of_ours(self, message: RegisterReport, ven: VenRecord) -> bool:
-        """Whether it answers our request for metadata, which may be named or not."""
+        """Whether it answers our request for metadata, which may be named or not; also when it comes again."""
+        named = self._journal.request(message.report_request_id or "")
+        if named is not None and named.ven_id == ven.ven_id and named.request.specifier_id == METADATA:
+            self._journal.put_request(replace(named, state=RequestState.ENDED))
+            return True
         for record in self._journal.requests_of(ven.ven_id, _LIVE):
             of_metadata = record.request.specifier_id == METADATA
             if of_metadata and message.report_request_id in (None, "0", record.request.request_id):

@@ -148,9 +148,8 @@ class UtilityVtn:
             case CancelOpt():
                 return self.opts.cancel(message, ven)
             case CanceledPartyRegistration():
-                if message.response.ok:
+                if self.registrations.canceled(message, ven):
                     self.reports.end_all(ven)
-                self.registrations.canceled(message, ven)
                 return _accepted(message, ven)
             case RegisteredReport():
                 return _accepted(message, ven)

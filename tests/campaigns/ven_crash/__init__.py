@@ -1,0 +1,1 @@
+"""Kills a VEN at every journal write and every send, and counts what its VTN holds afterwards."""

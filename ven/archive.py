@@ -55,6 +55,7 @@ class ArchivedMessage:
     sent: bool
     """By us."""
     service: str
+    """Last part of the endpoint's path, or push."""
     name: str
     """E.g. oadrPoll; empty when it is none of OpenADR's."""
     content: bytes

@@ -51,6 +51,8 @@ class PushSettings(Settings):
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = Field(ge=0, le=65535)
+    vtn_fingerprint: str | None = None
+    """When set, only this certificate may push; otherwise one that signs and names the host of vtn_url."""
 
     @field_validator("url")
     @classmethod
@@ -127,6 +129,8 @@ class VenSettings(Settings):
                 raise ValueError(f"resources: every {what} must be unique in the enrolment")
         if self.report_granularity_min_s > self.report_granularity_max_s:
             raise ValueError("report_granularity_min_s is above report_granularity_max_s")
+        if self.push is not None and not self.xml_signature and self.push.vtn_fingerprint is None:
+            raise ValueError("push.vtn_fingerprint is needed where messages are not signed: anybody might push else")
         return self
 
     @property

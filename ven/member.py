@@ -83,7 +83,7 @@ class Ven:
         )
         self._push = None
         if settings.push is not None:
-            self._push = PushEndpoint(settings, settings.push, self.registrar, self._inbox, signer, clock)
+            self._push = PushEndpoint(settings, settings.push, self.registrar, self._inbox, signer, clock, recorder)
 
     async def run(self) -> None:
         """Serve until cancelled. Raises AddressInUseError in push mode."""

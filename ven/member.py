@@ -166,6 +166,8 @@ async def enrol_once(settings: VenSettings, journal: VenJournal, clock: Clock) -
         exchange = Exchange(settings.enrolment_id, await transports.open(settings), codec, clock)
         registrar = Registrar(settings, journal, exchange, Unobserved(), clock)
         registrar.allow()
+        # What we hold is shown to the VTN, which may have forgotten it or give another.
+        registrar.forgotten()
         return await registrar.ensure()
     finally:
         await transports.close()

@@ -225,11 +225,13 @@ class ReportData:
 
 def _apart(intervals: Sequence[ReportInterval]) -> Sequence[ReportInterval]:
     """The same with one rID an interval."""
-    return [
-        replace(interval, payloads=payloads)
-        for interval in intervals
-        for payloads in [(payload,) for payload in interval.payloads] or [()]
-    ]
+    found: list[ReportInterval] = []
+    for interval in intervals:
+        if len(interval.payloads) > 1:
+            found.extend(replace(interval, payloads=(payload,)) for payload in interval.payloads)
+        else:
+            found.append(interval)
+    return found
 
 
 def _parts(intervals: Sequence[ReportInterval]) -> Iterator[Sequence[ReportInterval]]:

@@ -380,3 +380,22 @@ async def test_a_day_of_outage_arrives_whole_oldest_first_each_interval_once(tmp
         assert one.status.reports_owed == 0
         sent = [update.reports[0].start for update in updates(one, request_id)]
         assert sent == sorted(sent, key=str)
+
+
+async def test_payloads_apart_are_one_an_interval_and_feeds_stay_whole(tmp_path: Path) -> None:
+    async with world(tmp_path, vtn=QUIET, reports=ALL, report_payloads_apart=True) as one:
+        await serving(one)
+        usage = ask(one, "telemetry-usage", granularity_s=60, back_duration_s=120)
+        period = Period(start=START - timedelta(hours=1), duration_s=3600)
+        feeds = ask(one, "history-greenbutton", granularity_s=900, period=period)
+        await one.clock.advance(200)
+        (update,) = updates(one, usage)
+        assert [[payload.rid for payload in interval.payloads] for interval in update.reports[0].intervals] == [
+            ["site-1-kw"],
+            ["site-2-kw"],
+        ] * 2
+        (update,) = updates(one, feeds)
+        assert [interval.uid for interval in update.reports[0].intervals] == [
+            "site-1-kw-greenbutton",
+            "site-2-kw-greenbutton",
+        ]

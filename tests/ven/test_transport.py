@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from certs.errors import CertificateError
 from certs.issuance import Role, issue
-from certs.tls import Identity, server_context
+from certs.tls import Identity, client_context, server_context
 from tests.ven.conftest import CLOCK, Pki, free_port, ven_settings
 from ven.errors import VtnError, VtnRefusedError, VtnUnreachableError
 from ven.transport import HttpsTransports
@@ -104,3 +104,86 @@ async def test_a_certificate_of_the_other_domain_is_found_before_connecting(pki:
     mixed = Identity(certificate=site.certificate, key=site.key, roots=pki.vtn().roots)
     with pytest.raises(CertificateError, match="does not chain"):
         await HttpsTransports(CLOCK).open(ven_settings(mixed, "https://127.0.0.1/OpenADR2"))
+
+
+class Counting:
+    """A TLS server that keeps connections and counts them."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self.connections = 0
+        self.requests = 0
+        self.url = ""
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+                await reader.readexactly(length)
+                self.requests += 1
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<a/>")
+
+    def hang_up(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Counting]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+        async with server:
+            self.url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/OpenADR2/Simple/2.0b"
+            yield self
+            self.hang_up()
+
+
+async def test_vens_of_one_identity_share_connections_and_the_others_do_not(pki: Pki) -> None:
+    transports = HttpsTransports(CLOCK)
+    async with Counting(server_context(pki.vtn())).serving() as vtn:
+        try:
+            shared = [await transports.open(ven_settings(pki.ven("ven-a"), vtn.url, name)) for name in ("a", "b", "c")]
+            for transport in shared * 3:
+                assert await transport.post(Service.POLL, b"<poll/>") == b"<a/>"
+            assert (vtn.connections, vtn.requests) == (1, 9)
+            alone = await transports.open(ven_settings(pki.ven("ven-b"), vtn.url, "d"))
+            await alone.post(Service.POLL, b"<poll/>")
+            await shared[0].post(Service.POLL, b"<poll/>")
+            assert (vtn.connections, vtn.requests) == (2, 11)
+        finally:
+            await transports.close()
+
+
+async def test_one_tls_context_serves_an_identity_at_every_vtn(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Identity] = []
+
+    def counted(identity: Identity, ciphers: str) -> ssl.SSLContext:
+        made.append(identity)
+        return client_context(identity, ciphers)
+
+    monkeypatch.setattr("ven.transport.client_context", counted)
+    transports = HttpsTransports(CLOCK)
+    try:
+        for identity in (pki.ven("ven-a"), pki.ven("ven-b")):
+            for port in (1, 2):
+                for name in ("a", "b"):
+                    await transports.open(ven_settings(identity, f"https://127.0.0.1:{port}/", name))
+    finally:
+        await transports.close()
+    assert made == [pki.ven("ven-a"), pki.ven("ven-b")]
+
+
+async def test_a_connection_that_carried_messages_and_is_lost_is_an_outage_not_a_refusal(pki: Pki) -> None:
+    transports = HttpsTransports(CLOCK)
+    async with Counting(server_context(pki.vtn())).serving() as vtn:
+        try:
+            transport = await transports.open(ven_settings(pki.ven("ven-a"), vtn.url))
+            await transport.post(Service.POLL, b"<poll/>")
+            vtn.hang_up()
+            with suppress(VtnUnreachableError):
+                await transport.post(Service.POLL, b"<poll/>")
+            assert await transport.post(Service.POLL, b"<poll/>") == b"<a/>"
+        finally:
+            await transports.close()

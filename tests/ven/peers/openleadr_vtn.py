@@ -12,9 +12,11 @@ JSON object a line, each with ``what``:
     reading           ven_id, resource_id, start, value
     opt               ven_id, event_id, opt
     cancelled         event_id
+    message           xml, of every message as it came
 
 An event is what POST /events of our VTN takes, as far as openleadr can carry it. On stdin it takes
-``{"do": "event", "event": {...}}`` for every VEN that is registered, and ``{"do": "cancel", "event_id": ...}``.
+``{"do": "event", "event": {...}}`` for every VEN that is registered, and ``{"do": "cancel", "event_id": ...}``; both
+for one VEN alone with ``ven_name``.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from openleadr import OpenADRServer
 from openleadr.objects import (
     ActivePeriod,
@@ -53,6 +56,12 @@ DESCRIPTIONS = {"powerReal": "RealPower", "energyReal": "RealEnergy", "currencyP
 def tell(what: str, **facts: Any) -> None:
     """One line for whoever started us."""
     print(json.dumps({"what": what, **facts}, default=str), flush=True)  # noqa: T201
+
+
+@web.middleware
+async def _tell_message(request: web.Request, handler: Handler) -> web.StreamResponse:
+    tell("message", xml=(await request.read()).decode())
+    return await handler(request)
 
 
 def event_of(body: dict[str, Any], ven_id: str, event_id: str) -> Event:
@@ -146,6 +155,7 @@ class OpenleadrVtn:
                 requested_poll_freq=timedelta(seconds=options.poll_interval_s),
                 ven_lookup=self._look_up,
             )
+        self._server.app.middlewares.append(_tell_message)
         self._server.add_handler("on_create_party_registration", self._register)
         self._server.add_handler("on_register_report", self._request_report)
         self._server.add_handler("on_created_report", self._created_report)
@@ -165,13 +175,16 @@ class OpenleadrVtn:
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while line := await reader.readline():
             order = json.loads(line)
-            if order["do"] == "cancel":
-                for ven_id in self._vens:
+            concerned = [
+                ven_id for ven_id, ven in self._vens.items() if order.get("ven_name") in (None, ven["ven_name"])
+            ]
+            for ven_id in concerned:
+                if order["do"] == "cancel":
                     self._server.cancel_event(ven_id, order["event_id"])
-                tell("cancelled", event_id=order["event_id"])
-            else:
-                for ven_id in self._vens:
+                else:
                     self._hand_out(ven_id, order["event"])
+            if order["do"] == "cancel":
+                tell("cancelled", event_id=order["event_id"])
 
     def _look_up(self, ven_id: str) -> dict[str, Any] | None:
         return self._vens.get(str(ven_id))

@@ -15,6 +15,8 @@ from grid.clock import SystemClock
 
 CLOCK = SystemClock()
 WITHIN_S = 30.0
+LONGEST_LINE = 2**22
+"""It holds a whole message."""
 
 
 class OpenleadrPeer:
@@ -36,6 +38,12 @@ class OpenleadrPeer:
                 if told["what"] == what and all(told[name] == value for name, value in facts.items()):
                     return told
         raise AssertionError(f"openleadr ended before it told {what}")
+
+    async def listen(self) -> None:
+        """Hear all it has to tell, until it ends; in place of ``hear``."""
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            self.heard.append(json.loads(line))
 
     async def order(self, **order: Any) -> None:
         """See the peer's own description."""
@@ -91,6 +99,7 @@ async def _peer(module: str, options: list[str], log: Path) -> AsyncIterator[Ope
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
+            limit=LONGEST_LINE,
         )
     try:
         yield OpenleadrPeer(process)

@@ -21,8 +21,10 @@ from ven import events, inbox, push, reports, session, signals, timeline
 from ven.errors import EventError
 from ven.exchange import Exchange
 from ven.journal.events import Events
+from ven.metrics import MetricsObserver
 from ven.wire import codec, xml
 from ven.wire.common import NOBODY_NAMED, OK, TARGET_MISMATCH, EiResponse, Target
+from ven.wire.event import WireEvent
 from ven.wire.party import Response
 from ven.wire.payload import name_of
 
@@ -149,6 +151,11 @@ def _() -> None:
         "_without_asking",
         lambda original, self, event, *more: original(self, replace(event, test_event=False), *more),
     )
+
+
+@_add("only true is a test", 6)
+def _() -> None:
+    WireEvent.is_test = property(lambda event: event.test_event == "true")  # type: ignore[method-assign, assignment]
 
 
 @_add("what wants no answer is answered", 12)
@@ -285,6 +292,15 @@ def _() -> None:
     )
 
 
+@_add("any market context is taken", 48)
+def _() -> None:
+    def grid_event(original: Any, offered: Any, settings: Any, *more: Any) -> GridEvent:
+        event: GridEvent = original(offered, settings.model_copy(update={"market_contexts": ()}), *more)
+        return event
+
+    around(events, "grid_event", grid_event)
+
+
 @_add("new events are not run", 56)
 def _() -> None:
     around(
@@ -328,6 +344,14 @@ def _() -> None:
         await self._events.end(self._inbox.take_omitted())
 
     around(session.Session, "_confirm_omitted", confirm)
+
+
+@_add("nobody is alarmed", 61)
+def _() -> None:
+    async def alarmed(_: Any, __: MetricsObserver, **___: Any) -> None:
+        return None
+
+    around(MetricsObserver, "alarmed", alarmed)
 
 
 @_add("completed ends what runs", 66)

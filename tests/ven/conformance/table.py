@@ -30,7 +30,9 @@ them can be made to say. All are signed with EC keys, but for `test_a_ven_throug
 and unsigned as well, at ours and at openleadr's. The last column counts what
 `python -m tests.campaigns.conformance_mutations` switches off in the VEN to see that these tests fail.
 
-The rules are told in our words, as far as they concern a VEN; 35 and 41 to 44 are told together.
+The rules are told in our words, as far as they concern a VEN; 35 and 41 to 44 are told together. A VEN of ours asks
+for no reports of the VTN, so oadrCreateReport and oadrCancelReport by the VEN do not occur. Stock openleadr has no
+EiOpt, no modifications, no report requests after the registration, and refuses itself to send a wrong SIMPLE level.
 """
 
 

@@ -7,15 +7,18 @@ import re
 from tests.ven.conformance.bench import READY_WITHIN_S, Bench
 from tests.ven.conformance.marks import OPENLEADR, OURS, SCRIPTED, Sender, rule, service, ven
 from tests.ven.conformance.test_reports import request
-from ven.wire.common import INVALID_ID, EiResponse
+from ven.wire.common import INVALID_ID, NOT_REGISTERED, EiResponse
 from ven.wire.party import (
     CanceledPartyRegistration,
     CancelPartyRegistration,
+    CreatedPartyRegistration,
     CreatePartyRegistration,
+    Poll,
     QueryRegistration,
     RequestReregistration,
     Response,
 )
+from ven.wire.payload import Message
 from ven.wire.report import CreateReport, UpdateReport
 
 TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?([^<]*)<")
@@ -48,6 +51,28 @@ async def test_asked_to_it_registers_again_with_what_it_has(bench: Bench) -> Non
     assert acknowledged.response.ok
     await bench.polls()
     assert len(await bench.sent(CreatePartyRegistration)) == 2
+
+
+@service("EiRegisterParty", "oadrCreatePartyRegistration")
+@ven(SCRIPTED)
+async def test_forgotten_by_the_vtn_it_registers_with_what_it_has_and_then_anew(bench: Bench) -> None:
+    await bench.ready()
+    answers = bench.script.of(bench.name).answers
+
+    def forgotten(_: Poll) -> Message:
+        del answers[Poll]
+        return Response(response=EiResponse(code=NOT_REGISTERED, description="who are you?"))
+
+    def unknown(message: CreatePartyRegistration) -> Message:
+        del answers[CreatePartyRegistration]
+        response = EiResponse(code=INVALID_ID, description="unknown", request_id=message.request_id)
+        return CreatedPartyRegistration(response=response, vtn_id="utility")
+
+    answers |= {Poll: forgotten, CreatePartyRegistration: unknown}
+    first, held, anew = await bench.sends(CreatePartyRegistration, count=3)
+    assert [one.registration_id for one in (first, held, anew)] == [None, f"registration-{bench.name}-1", None]
+    await bench.polls(1)
+    assert (await bench.ven.status(bench.name))["registered"]
 
 
 @service("EiRegisterParty", "oadrRequestReregistration")

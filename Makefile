@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint types imports docker-lint tests browser xmlsec1 clean
+.PHONY: demo test lint types imports docker-lint tests browser xmlsec1 prove clean
 
 demo: $(STAMP)
 	$(VENV)/bin/negawatt demo $(ARGS)
@@ -26,6 +26,13 @@ docker-lint: $(STAMP)
 
 tests: $(STAMP) browser xmlsec1
 	$(VENV)/bin/pytest $(ARGS)
+
+# The long campaigns, of which `make test` runs a few rounds: one line each.
+prove: $(STAMP)
+	$(VENV)/bin/python -m tests.campaigns.ven_crash --rounds 200
+	$(VENV)/bin/python -m tests.campaigns.ven_crash --mutations
+	$(VENV)/bin/python -m tests.campaigns.conformance_mutations
+	$(VENV)/bin/python -m tests.campaigns.wire_fuzz
 
 # The console is tested in a real browser; the Python package drives it, Debian has it.
 browser:

@@ -22,7 +22,7 @@ from ven.journal.opts import opt_subject
 from ven.records import Lane, OptState, Registration, StoredOpt
 from ven.wire.common import Period, Target
 from ven.wire.opt import CancelOpt, CreateOpt, QualifiedEventId
-from ven.wire.payload import encode
+from ven.wire.payload import decode, encode
 
 SCHEDULE = "x-schedule"
 """optReason of an availability schedule."""
@@ -75,8 +75,8 @@ class OptDesk:
         found = {one.opt_id: one for one in self._journal.opts.in_force(self._key)}
         if opt_id not in found or registration is None:
             raise UnknownError(f"enrolment {self._key} has no opt {opt_id} in force")
-        message = CancelOpt(request_id=str(uuid4()), opt_id=opt_id, ven_id=registration.ven_id)
-        self._journal.opts.cancel(self._key, replace(found[opt_id], state=OptState.CANCELLED), encode(message))
+        cancelled = replace(found[opt_id], state=OptState.CANCELLED)
+        self._journal.opts.cancel(self._key, cancelled, self._cancel(cancelled, registration))
         self._changed()
 
     def for_event(self, event: GridEvent, decision: Decision, registration: Registration) -> tuple[StoredOpt, bytes]:
@@ -107,12 +107,17 @@ class OptDesk:
         return self._journal.opts.all(self._key)
 
     def renew(self, registration: Registration) -> None:
-        """Owe again what a VTN lacks that gave us a new registration."""
-        owed = {one.subject for one in self._journal.outbox.owed(self._key, Lane.ANSWERS)}
+        """Owe again what a VTN lacks that gave us a new registration, in the name that it gave us."""
+        owed = {one.subject: one for one in self._journal.outbox.owed(self._key, Lane.ANSWERS)}
         now = self._clock.now()
-        for opt in self._journal.opts.in_force(self._key):
+        for opt in self._journal.opts.all(self._key):
+            message = owed.get(opt_subject(opt.opt_id))
             ahead = any(now < stretch.end for stretch in opt.periods)
-            if opt.state is OptState.OWED and ahead and opt_subject(opt.opt_id) not in owed:
+            if message is not None and _ven_id(message.payload) == registration.ven_id:
+                continue
+            if opt.state is OptState.CANCELLED and message is not None:
+                self._journal.opts.cancel(self._key, opt, self._cancel(opt, registration))
+            elif opt.state is OptState.OWED and ahead:
                 self._journal.opts.create(self._key, opt, self._message(opt, registration, None))
 
     def taken(self, seq: int, opt_id: str) -> None:
@@ -127,6 +132,9 @@ class OptDesk:
         opt = next(one for one in self.all() if one.opt_id == opt_id)
         ended = opt.state is OptState.CANCELLED
         self._journal.opts.settle(seq, self._key, opt if ended else replace(opt, state=state))
+
+    def _cancel(self, opt: StoredOpt, registration: Registration) -> bytes:
+        return encode(CancelOpt(request_id=str(uuid4()), opt_id=opt.opt_id, ven_id=registration.ven_id))
 
     def _message(self, opt: StoredOpt, registration: Registration, modification_number: int | None) -> bytes:
         event = None
@@ -147,3 +155,10 @@ class OptDesk:
             else Target(ven_ids=(registration.ven_id,)),
         )
         return encode(message)
+
+
+def _ven_id(payload: bytes) -> str | None:
+    """In whose name a message about an opt is written."""
+    message = decode(payload)
+    assert isinstance(message, CreateOpt | CancelOpt)
+    return message.ven_id

@@ -60,10 +60,13 @@ class OutboxSender:
         self._retries: dict[int, tuple[Backoff, float]] = {}
         self._log = structlog.get_logger().bind(enrolment_id=enrolment_id)
 
-    async def flush(self) -> None:
-        """Send every answer that is due. Raises what ``Exchange.ask`` raises, save what concerns one message."""
+    async def flush(self, *kinds: Kind) -> None:
+        """Send every answer that is due, or those of some kinds.
+
+        Raises what ``Exchange.ask`` raises, save what concerns one message.
+        """
         now_s = self._clock.monotonic()
-        owed = self._journal.outbox.owed(self._key, Lane.ANSWERS)
+        owed = [one for one in self._journal.outbox.owed(self._key, Lane.ANSWERS) if not kinds or one.kind in kinds]
         self._retries = {one.seq: self._retries[one.seq] for one in owed if one.seq in self._retries}
         due = [one for one in owed if self._retries.get(one.seq, (None, now_s))[1] <= now_s]
         results = await asyncio.gather(*(self._send_answer(one) for one in due), return_exceptions=True)

@@ -31,7 +31,7 @@ from ven.exchange import Exchange
 from ven.inbox import Inbox
 from ven.outbox import OutboxSender
 from ven.ports import VenObserver
-from ven.records import Registration
+from ven.records import Kind, Registration
 from ven.registration import Registrar
 from ven.reports import ReportDesk
 from ven.status import Vitals
@@ -128,7 +128,7 @@ class Session:
     async def _converse(self) -> bool:
         """One round; polls when that is due and returns whether the VTN was there."""
         if self._registrar.cancelled_held:
-            await self._sender.flush()
+            await self._sender.flush(Kind.REPLY)
         if not self._registrar.registered:
             self.state = State.UNREGISTERED
         registration = await self._registrar.ensure()

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from grid.events import EventStatus
+import pytest
+
+from grid.events import EventStatus, OptType
+from grid.intervals import Interval
 from tests.ven.world import World, world
 from ven.errors import VtnUnreachableError
 from ven.journal import VenJournal
+from ven.simulation.faults import FaultKind
 from ven.transport import Transport
 from ven.wire.party import CreatePartyRegistration, Response
 from ven.wire.payload import Service, decode
@@ -100,3 +105,31 @@ async def test_the_vtn_hears_that_its_cancel_was_taken_though_the_ven_dies_befor
         assert isinstance(dying.exception(), ExceptionGroup)
         await one.restart()
         await one.until(lambda: one.vtn.journal.vens()[0].registration_id is None)
+
+
+@pytest.mark.parametrize("ven_ids", ["the same venID", "another venID"])
+async def test_an_opt_cancelled_before_we_were_put_out_is_cancelled_when_we_come_back(
+    tmp_path: Path, ven_ids: str
+) -> None:
+    async with world(tmp_path) as one:
+        await one.until(lambda: bool(one.vtn.journal.vens()))
+        tomorrow = Interval.lasting(one.clock.now() + timedelta(days=1), 3600.0)
+        opt = one.gateway.opt(one.settings.enrolment_id, OptType.OPT_OUT, [tomorrow])
+        await one.until(lambda: bool(one.vtn.opts.all()))
+        one.fault(FaultKind.SERVER_ERROR, Service.OPT)
+        one.gateway.cancel_opt(one.settings.enrolment_id, opt.opt_id)
+        with one.operator():
+            one.vtn.registrations.put_out(one.ven)
+        await one.until(lambda: one.vtn.journal.vens()[0].registration_id is None)
+        one.vtn.faults.clear()
+        await one.clock.advance(120.0)
+        assert one.status.state == "cancelled"
+        if ven_ids == "another venID":
+            one.forget()
+            one.vtn.settings = one.vtn.settings.model_copy(update={"assigned_ven_ids": {"AA:BB": "new-id"}})
+            one.vtn.registrations._settings = one.vtn.settings
+        one.gateway.enrol(one.settings.enrolment_id)
+        await one.until(lambda: one.status.registered and one.status.answers_owed == 0)
+        await one.clock.advance(60.0)
+        assert len(one.transport.named(CreatePartyRegistration)) == 2
+        assert all(schedule.cancelled_at is not None for schedule in one.vtn.opts.all())

@@ -8,7 +8,7 @@ from datetime import datetime
 from grid.journal import transaction
 from ven.journal.opts import disown
 from ven.journal.outbox import owe_reply, void
-from ven.records import Registration
+from ven.records import Kind, Registration
 
 _SERVICE = "EiRegisterParty"
 _CANCELLED = "registration"
@@ -72,12 +72,15 @@ class Registrations:
                 owe_reply(db, enrolment_id, "reregistration", _SERVICE, reply)
 
     def cancel(self, enrolment_id: str, at: datetime, reply: bytes | None = None) -> None:
-        """The registration ends, and its report requests with it; nothing is owed under it but the reply."""
+        """The registration ends, and its report requests with it.
+
+        Nothing is owed under it but the reply. That opts were cancelled is still owed to a VTN that takes us again.
+        """
         with transaction(self._db) as db:
             db.execute(
                 "UPDATE registrations SET cancelled_at = ? WHERE enrolment_id = ?", (at.isoformat(), enrolment_id)
             )
-            db.execute("DELETE FROM outbox WHERE enrolment_id = ?", (enrolment_id,))
+            db.execute("DELETE FROM outbox WHERE enrolment_id = ? AND kind != ?", (enrolment_id, Kind.CANCEL_OPT.value))
             db.execute("UPDATE report_requests SET ended = 1 WHERE enrolment_id = ?", (enrolment_id,))
             if reply is not None:
                 owe_reply(db, enrolment_id, _CANCELLED, _SERVICE, reply)

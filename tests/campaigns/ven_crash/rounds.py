@@ -192,6 +192,8 @@ class Round:
             return
 
     def _done(self, command: Command, done: Done) -> None:
+        if "not registered" in done.problem:
+            return  # the operator is told that it came too late, and nothing is to be held
         again = command.verb == "cancel_opt"  # a life that died of it may have done it
         if done.problem and not again:
             self.report.failures.append(f"{command.verb}: {done.problem}")

@@ -129,13 +129,25 @@ def _again(scene: Scene) -> None:
         vtn.registrations.ask_again(vtn.registrations.named(ENROLMENT))
 
 
+def _last_opts(scene: Scene) -> None:
+    """What the operator does to opts just before the registration ends has to outlive it."""
+    day = scene.utility.clock.now().replace(microsecond=0) + timedelta(days=2)
+    held = [opt_id for opt_id, cancelled in scene.expected.opts.items() if not cancelled]
+    scene.commands += [
+        Command(key="opt-3", verb="opt", periods=(Interval.lasting(day, 3600),)),
+        *[Command(key="cancel-last", verb="cancel_opt", subject=opt_id) for opt_id in held],
+    ]
+
+
 def _put_out(scene: Scene) -> None:
+    _last_opts(scene)
     vtn = scene.utility.vtn
     with vtn.journal.transaction():
         vtn.registrations.put_out(vtn.registrations.named(ENROLMENT))
 
 
 def _leave(scene: Scene) -> None:
+    _last_opts(scene)
     scene.commands.append(Command(key="leave", verb="leave"))
 
 

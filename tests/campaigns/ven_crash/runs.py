@@ -1,19 +1,20 @@
-"""Rounds side by side, every named point in turn, and what came of it all as one JSON object."""
+"""Rounds side by side, every named point in turn, and what came of it all."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from certs.authority import Authority
 from certs.issuance import Role, issue
 from grid.clock import SystemClock
+from tests.campaigns.campaign import CampaignResult
 from tests.campaigns.ven_crash.fast import FastClock
-from tests.campaigns.ven_crash.points import POINTS, WRITES
+from tests.campaigns.ven_crash.points import POINTS
 from tests.campaigns.ven_crash.rounds import Report, Round, Setting
 from tests.campaigns.ven_crash.stages import (
     AGAIN,
@@ -68,69 +69,77 @@ def stages(number: int) -> Sequence[Stage]:
     return (ENROL, EVENTS, REQUESTS, OPERATOR, ENDS, AGAIN, (PUT_OUT, LEAVE)[number % 2], RETURN)
 
 
-async def campaign(shared: Setting, *, rounds: int, seed: int, jobs: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashResult(CampaignResult):
+    """With what was killed where, and what was noticed of each write that was taken out."""
+
+    kills: Mapping[str, int] = field(default_factory=dict)
+    """Random and named ones, the points reached, the fewest kills at any point."""
+    by_point: Mapping[str, int] = field(default_factory=dict)
+    mutations: Mapping[str, str | None] = field(default_factory=dict)
+    """By write that was taken out, what failed first."""
+
+
+async def crashes(shared: Setting, *, rounds: int, seed: int, jobs: int) -> CrashResult:
     """``rounds`` rounds, ``jobs`` at a time."""
-    turns, reports = Turns(), []
+    turns = Turns()
+    reports: dict[int, Report] = {}
     numbers = iter(range(rounds))
 
     async def work() -> None:
         for number in numbers:
-            report = await Round(number, shared, seed).run(stages(number), turns.next)
-            turns.missed(report.missed)
-            report.failures[:] = [f"round {number}: {what}" for what in report.failures]
-            reports.append(report)
+            reports[number] = await Round(number, shared, seed).run(stages(number), turns.next)
+            turns.missed(reports[number].missed)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(jobs):
             group.create_task(work())
-    return summary(reports, rounds, seed)
-
-
-def summary(reports: Sequence[Report], rounds: int, seed: int) -> dict[str, Any]:
-    """The JSON of a run."""
-    named: Counter[str] = sum((report.named_kills for report in reports), Counter())
-    missed: Counter[str] = sum((report.missed for report in reports), Counter())
-    counts: Counter[str] = sum((report.counts for report in reports), Counter())
-    return {
-        "rounds": rounds,
-        "seed": seed,
-        "failures": [what for report in reports for what in report.failures],
-        "kills": {
-            "random": sum(report.random_kills for report in reports),
-            "named": named.total(),
+    named = _sum(report.named_kills for report in reports.values())
+    missed = _sum(report.missed for report in reports.values())
+    return CrashResult(
+        rounds=rounds,
+        seed=seed,
+        failures=[f"round {number}: {what}" for number in sorted(reports) for what in reports[number].failures],
+        counts=dict(sorted(_sum(report.counts for report in reports.values()).items())),
+        kills={
+            "at random": sum(report.random_kills for report in reports.values()),
+            "at named points": named.total(),
             "points": len(POINTS),
-            "fewest_at_a_point": min(named[point] for point in POINTS),
-            "missed": missed.total(),
-            "by_point": {point: named[point] for point in POINTS},
+            "fewest at a point": min(named[point] for point in POINTS),
+            "points not reached in their turn": missed.total(),
         },
-        "counts": dict(sorted(counts.items())),
-    }
+        by_point={point: named[point] for point in POINTS},
+    )
 
 
-async def mutations(shared: Setting, *, seed: int, jobs: int) -> dict[str, Any]:
-    """Each journal write taken out in turn; what was noticed first, or null."""
+def _sum(counters: Iterable[Counter[str]]) -> Counter[str]:
+    return sum(counters, Counter())
+
+
+async def mutations(shared: Setting, writes: Sequence[str], *, seed: int, jobs: int) -> CrashResult:
+    """Each of the writes taken out in turn; a failure is one that nobody noticed."""
     noticed: dict[str, str | None] = {}
-    writes = iter(WRITES)
+    left = iter(writes)
 
     async def work() -> None:
-        for write in writes:
+        for write in left:
             noticed[write] = await _mutated(shared, write, seed)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(jobs):
             group.create_task(work())
-    return {
-        "mutations": {write: noticed[write] for write in WRITES},
-        "unnoticed": [write for write in WRITES if noticed[write] is None],
-    }
+    return CrashResult(
+        rounds=len(writes),
+        seed=seed,
+        failures=[f"nobody noticed that {write} writes nothing" for write in writes if noticed[write] is None],
+        mutations={write: noticed[write] for write in writes},
+    )
 
 
 async def _mutated(shared: Setting, write: str, seed: int) -> str | None:
-    mutated = Setting(
+    mutated = replace(
+        shared,
         folder=shared.folder / f"without-{write}",
-        ven=shared.ven,
-        vtn=shared.vtn,
-        clock=shared.clock,
         removed=write,
         settled_within_s=MUTATED_SETTLED_WITHIN_S,
     )
@@ -140,8 +149,3 @@ async def _mutated(shared: Setting, write: str, seed: int) -> str | None:
         if report.failures:
             return report.failures[0]
     return None
-
-
-def outcome(result: Mapping[str, Any]) -> int:
-    """Exit code."""
-    return 1 if result.get("failures") or result.get("unnoticed") else 0

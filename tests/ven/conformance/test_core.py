@@ -63,6 +63,8 @@ async def _reports(bench: Bench) -> None:
 
         await bench.eventually(ended, "the request ends")
     else:
+        (created,) = await bench.sends(CreatedReport)
+        assert (created.response.code, len(created.pending)) == (200, 1)
 
         async def read() -> bool:
             told = bench.openleadr.told("reading", bench.name)

@@ -27,6 +27,7 @@ from ven.wire.common import NOBODY_NAMED, OK, TARGET_MISMATCH, EiResponse, Targe
 from ven.wire.event import WireEvent
 from ven.wire.party import Response
 from ven.wire.payload import name_of
+from ven.wire.report import UpdatedReport
 
 Mark = int | Operation
 
@@ -439,6 +440,8 @@ def _deaf(name: str) -> None:
 
     async def ask(original: Any, *arguments: Any) -> Any:
         answer = await original(*arguments)
+        if isinstance(answer, UpdatedReport) and answer.cancel is not None and name_of(answer.cancel) == name:
+            return replace(answer, cancel=None)
         return Response(response=EiResponse()) if answer is not None and name_of(answer) == name else answer
 
     around(Exchange, "ask_encoded", ask)

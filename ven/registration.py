@@ -197,12 +197,13 @@ class Registrar:
             raise VtnRefusedError(f"the VTN calls itself {answer.vtn_id}, not {expected}: check vtn_id and vtn_url")
         if answer.ven_id is None or answer.registration_id is None:
             raise self._refused("it gave no registrationID")
+        told_s = answer.poll_interval_s
         return Registration(
             enrolment_id=self._key,
             vtn_id=answer.vtn_id,
             ven_id=answer.ven_id,
             registration_id=answer.registration_id,
-            poll_interval_s=answer.poll_interval_s or self._settings.poll_interval_s,
+            poll_interval_s=told_s if told_s is not None and told_s > 0 else self._settings.poll_interval_s,
             registered_at=self._clock.now(),
         )
 

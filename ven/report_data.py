@@ -43,6 +43,11 @@ LONGEST_PAUSE_S = 60.0
 BATCH = 20
 """Reports built before those owed are delivered, when catching up."""
 INTERVALS_PER_MESSAGE = 500
+BYTES_PER_MESSAGE = 1_000_000
+"""About: messages of more than 5 MB are not read, by us at least."""
+BYTES_PER_PAYLOAD = 300
+READINGS_PER_FEED = 2_000
+"""Of Green Button data; each takes about 250 bytes."""
 
 DATA_QUALITY = {
     Quality.GOOD: "Quality Good - Non Specific",
@@ -179,12 +184,13 @@ class ReportData:
                 for step in steps
                 if (reading := found.get((channel.resource_id, step))) is not None
             ]
-            if readings:
+            for first in range(0, len(readings), READINGS_PER_FEED):
+                part = readings[first : first + READINGS_PER_FEED]
                 yield ReportInterval(
-                    start=readings[0].interval.start,
-                    duration_s=(readings[-1].interval.end - readings[0].interval.start).total_seconds(),
+                    start=part[0].interval.start,
+                    duration_s=(part[-1].interval.end - part[0].interval.start).total_seconds(),
                     uid=channel.rid,
-                    green_button=feed(channel.resource_id, readings, self._clock.now()),
+                    green_button=feed(channel.resource_id, part, self._clock.now()),
                 )
 
     def _payload(self, request: StoredRequest, intervals: Sequence[ReportInterval]) -> bytes:
@@ -236,8 +242,17 @@ def _apart(intervals: Sequence[ReportInterval]) -> Sequence[ReportInterval]:
 
 def _parts(intervals: Sequence[ReportInterval]) -> Iterator[Sequence[ReportInterval]]:
     """What goes into one message each."""
-    for first in range(0, len(intervals), INTERVALS_PER_MESSAGE):
-        yield intervals[first : first + INTERVALS_PER_MESSAGE]
+    part: list[ReportInterval] = []
+    size = 0
+    for interval in intervals:
+        weight = len(interval.green_button or b"") + BYTES_PER_PAYLOAD * len(interval.payloads)
+        if part and (len(part) == INTERVALS_PER_MESSAGE or size + weight > BYTES_PER_MESSAGE):
+            yield part
+            part, size = [], 0
+        part.append(interval)
+        size += weight
+    if part:
+        yield part
 
 
 def _usage(

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import structlog
 
 from grid.clock import Clock
-from grid.intervals import ceil_to, floor_to
+from grid.intervals import EPOCH, ceil_to, floor_to
 from ven.channels import SPECIFIERS, channels, metadata
 from ven.config import ReportName, VenSettings
 from ven.errors import VtnError, WireError
 from ven.exchange import Exchange, check
 from ven.journal import VenJournal
 from ven.records import Registration, StoredRequest
-from ven.wire.common import INVALID_ID, OK, REPORT_NOT_SUPPORTED, EiResponse
+from ven.wire.common import INVALID_ID, OK, REPORT_NOT_SUPPORTED, EiResponse, Period
 from ven.wire.payload import encode
 from ven.wire.report import (
     METADATA,
@@ -35,6 +35,9 @@ from ven.wire.report import (
     ReportRequest,
 )
 
+INTERVALS_MAX = 100_000
+"""Of one report; a day of seconds has 86,400."""
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 HISTORIES = (ReportName.HISTORY_USAGE, ReportName.HISTORY_GREENBUTTON)
 
 
@@ -168,12 +171,13 @@ class ReportDesk:
         """The request as we will serve it, or with why not."""
         step_s = math.ceil(request.granularity_s) or math.ceil(self._settings.report_granularity_min_s)
         back_s = math.ceil(request.back_duration_s / step_s) * step_s
-        name = SPECIFIERS.get(request.specifier_id)
-        serve = self._history if name in HISTORIES else self._telemetry
-        start, until, back_s = serve(request, step_s, back_s)
+        start = self._clock.now()
+        until: datetime | None = start
         refusal = self._refusal(request, step_s)
-        if refusal is None and until is not None and start >= until:
-            refusal = f"{request.request_id} names no time that a report of it could be about"
+        if refusal is None:
+            serve = self._history if SPECIFIERS.get(request.specifier_id) in HISTORIES else self._telemetry
+            start, until, back_s = serve(request, step_s, back_s)
+            refusal = _refusal_of_time(request, start, until, step_s, back_s)
         return StoredRequest(
             report_request_id=request.request_id,
             message_id=message_id,
@@ -218,6 +222,24 @@ class ReportDesk:
         low_s, high_s = self._settings.report_granularity_min_s, self._settings.report_granularity_max_s
         if unknown:
             return f"there is no rID {', '.join(unknown)}"
+        if request.back_duration_s < 0 or not _reckonable(request.period):
+            return f"the times of {request.request_id} cannot be meant"
         if request.granularity_s % 1 or not low_s <= step_s <= high_s:
             return f"granularity is whole seconds from {low_s:g} to {high_s:g}, not {request.granularity_s:g}"
         return None
+
+
+def _reckonable(period: Period | None) -> bool:
+    return period is None or (EPOCH <= period.start <= LATEST and period.duration_s >= 0)
+
+
+def _refusal_of_time(
+    request: ReportRequest, start: datetime, until: datetime | None, step_s: int, back_s: int
+) -> str | None:
+    """Why no report can be made of the time that is asked about."""
+    if until is not None and start >= until and request.specifier_id != METADATA:
+        return f"{request.request_id} names no time that a report of it could be about"
+    once_s = back_s if back_s or until is None else (until - start).total_seconds()
+    if once_s > INTERVALS_MAX * step_s:
+        return f"a report has at most {INTERVALS_MAX:,} intervals: ask for less at a time, or in longer steps"
+    return None

@@ -98,6 +98,7 @@ class Session:
         self._next_poll_s = clock.monotonic()
         self._reports_at_s = clock.monotonic()
         self._reports_backoff = Backoff()
+        self._sync_backoff = Backoff()
         self.state = State.STARTING
         self._log = structlog.get_logger().bind(enrolment_id=self._key)
 
@@ -136,10 +137,8 @@ class Session:
             self.state = State.SYNCING
             self._opts.renew(registration)
         await self._serve_reports(self._reports.offer, registration)
-        now_s = self._clock.monotonic()
-        if now_s >= self._sync_at_s:
+        if self._clock.monotonic() >= self._sync_at_s:
             await self._request_events(registration)
-            self._sync_at_s = now_s + self._settings.sync_interval_s
         await self._settle(registration)
         if self._settings.push is not None:
             return True
@@ -163,7 +162,12 @@ class Session:
                 return True
 
     async def _request_events(self, registration: Registration) -> None:
-        """Every event again; what is not on this list any more has been cancelled."""
+        """Every event again; what is not on this list any more has been cancelled.
+
+        A VTN that fails on this is asked again later, and polled meanwhile.
+        """
+        now_s = self._clock.monotonic()
+        self._sync_at_s = now_s + self._settings.sync_interval_s
         try:
             answer = await self._exchange.ask(RequestEvent(request_id=str(uuid4()), ven_id=registration.ven_id))
             if answer is not None:
@@ -172,10 +176,12 @@ class Session:
             # An unreadable event must not keep the readable ones of later polls away.
             self._log.error("the VTN's events cannot be read", why=str(error))
         except VtnError as error:
-            if not error.permanent or error.code == INVALID_ID:
+            if error.code == INVALID_ID or error.forbidden:
                 raise
-            # A VTN that lists no events, e.g. to a report-only VEN, may have other things to say.
-            self._log.error("the VTN does not list its events", why=str(error))
+            self._log.warning("the VTN does not list its events", why=str(error))
+            self._sync_at_s = now_s + self._sync_backoff.next_s()
+            return
+        self._sync_backoff.reset()
         await self._events.end(self._inbox.take_omitted())
 
     async def _confirm_omitted(self, registration: Registration) -> None:

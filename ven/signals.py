@@ -6,12 +6,14 @@ price signal without one is refused (OpenADR 2.0b rules 1, 2, 8, 9, 22, 48 and t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from grid.errors import UnitError
 from grid.events import EventSignal, GridEvent, SignalInterval, SignalUnit
+from grid.intervals import EPOCH
 from grid.units import SI_SCALE, power_kw
 from ven.config import VenSettings
 from ven.errors import EventError
@@ -27,6 +29,9 @@ from ven.wire.common import (
 from ven.wire.event import WireEvent, WireSignal
 
 SOURCE = "openadr"
+
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+"""Of a start; durations of OpenADR messages are at most ten years."""
 
 Convert = Callable[[float, WireSignal], float]
 
@@ -125,6 +130,7 @@ def grid_event(
     """
     if settings.market_contexts and event.market_context not in settings.market_contexts:
         raise EventError(NOT_RECOGNIZED, f"market context {event.market_context} is not one of this enrolment")
+    _check_times(event)
     resource_ids = targeted(event.target, settings, ven_id)
     start = event.start + timedelta(seconds=offset_s)
     signals = tuple(
@@ -155,6 +161,16 @@ def grid_event(
         ramp_up_s=event.ramp_up_s,
         recovery_s=event.recovery_s,
     )
+
+
+def _check_times(event: WireEvent) -> None:
+    """Raises EventError for times that cannot be meant, or that nobody can reckon with."""
+    if not EPOCH <= event.start <= _LATEST:
+        raise EventError(INVALID_DATA, f"an event that starts at {event.start} cannot be meant")
+    periods = (event.duration_s, event.startafter_s, event.notification_s, event.ramp_up_s, event.recovery_s)
+    intervals = (point.duration_s for signal in event.signals for point in signal.intervals)
+    if any(seconds is not None and seconds < 0 for seconds in (*periods, *intervals)):
+        raise EventError(INVALID_DATA, "a duration below 0")
 
 
 def targeted(target: Target, settings: VenSettings, ven_id: str) -> tuple[str, ...]:
@@ -188,6 +204,8 @@ def _signal(signal: WireSignal, event: WireEvent, start: datetime, settings: Ven
     intervals = []
     for point in signal.intervals:
         value = meaning.convert(point.value, signal)
+        if not math.isfinite(value):
+            raise EventError(INVALID_DATA, f"{signal.name} has the value {value}, which is no number")
         intervals.append(
             SignalInterval(
                 start=start,

@@ -269,6 +269,6 @@ async def test_a_vtn_that_cannot_confirm_ends_nothing(tmp_path: Path) -> None:
             one.vtn.events.vanish("event-1")
         one.fault(FaultKind.SERVER_ERROR, Service.EVENT)
         await one.clock.advance(120)
-        assert (len(one.watcher.told), one.status.state) == (1, "outage")
+        assert (len(one.watcher.told), one.status.state) == (1, "serving")
         one.vtn.faults.clear()
         await one.until(lambda: len(one.watcher.told) == 2)

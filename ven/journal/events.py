@@ -23,6 +23,11 @@ def answer_subject(event_id: str) -> str:
     return f"event:{event_id}"
 
 
+def refusal_subject(event_id: str, modification_number: int) -> str:
+    """What the outbox knows an answer to a modification by that is not taken: the others' answers stand beside it."""
+    return f"{answer_subject(event_id)}:{modification_number}"
+
+
 class Events:
     """By enrolment, event and modification."""
 
@@ -72,6 +77,7 @@ class Events:
                 (*event.key, event.modification_number, GRID_EVENT.dump_json(event).decode(), request_id),
             )
             void(db, event.enrolment_id, answer_subject(event.event_id))
+            void(db, event.enrolment_id, refusal_subject(event.event_id, event.modification_number))
 
     def replace(self, event: GridEvent) -> None:
         """The same modification turned out otherwise (cancelled by omission): it is to be decided on again."""
@@ -119,8 +125,9 @@ class Events:
 
     def refuse(self, enrolment_id: str, event_id: str, modification_number: int, opt: OptType, answer: bytes) -> None:
         """Owe an answer to an event that is not journalled: refused, or not to be run."""
+        subject = refusal_subject(event_id, modification_number)
         with transaction(self._db) as db:
-            _owe_answer(db, enrolment_id, event_id, modification_number, opt, answer)
+            _owe_answer(db, enrolment_id, event_id, modification_number, opt, answer, subject)
 
     def answered(self, seq: int, enrolment_id: str, event_id: str, modification_number: int, opt: OptType) -> None:
         """The VTN acknowledged the opt."""
@@ -146,10 +153,16 @@ class Events:
 
 
 def _owe_answer(
-    db: sqlite3.Connection, enrolment_id: str, event_id: str, modification_number: int, opt: OptType, answer: bytes
+    db: sqlite3.Connection,
+    enrolment_id: str,
+    event_id: str,
+    modification_number: int,
+    opt: OptType,
+    answer: bytes,
+    subject: str | None = None,
 ) -> None:
     facts: dict[str, object] = {"event_id": event_id, "modification_number": modification_number, "opt": opt.value}
-    owe(db, enrolment_id, Lane.ANSWERS, Kind.EVENT_ANSWER, answer_subject(event_id), answer, facts)
+    owe(db, enrolment_id, Lane.ANSWERS, Kind.EVENT_ANSWER, subject or answer_subject(event_id), answer, facts)
 
 
 def _event(row: sqlite3.Row) -> JournalledEvent:

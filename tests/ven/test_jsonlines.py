@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 
 from grid.clock import VirtualClock
 from grid.errors import MessageError
-from grid.events import OptType
+from grid.events import EventStatus, OptType, SignalUnit
 from grid.intervals import Interval
 from tests.ven.test_journal import event
 from ven.jsonlines import JsonLinesSink, JsonLinesSource
+from ven.ports import ResourceState
+from ven.timeline import InForce, SignalValue
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 TEN = Interval.lasting(NOW, 10)
@@ -79,3 +82,38 @@ async def test_a_line_being_written_is_left_for_later_and_a_bad_one_refused(tmp_
         file.write('{"kw": NaN}\n')
     with pytest.raises(MessageError, match="write resource_id, start, end and kw"):
         await source.read(["site-1"], TEN)
+
+
+async def test_what_comes_into_force_stands_between_the_events(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = JsonLinesSink(path, {"enrolment-1": OptType.OPT_IN}, VirtualClock(NOW))
+    first = await sink.accept(event())
+    value = SignalValue(name="LOAD_DISPATCH", type="delta", unit=SignalUnit.KW, value=-30.0, interval=0)
+    running = InForce(event_id="event-1", modification_number=0, resource_ids=("site-1",), signals=(value,))
+    sink.announce("enrolment-1", [running], NOW)
+    sink.announce("enrolment-1", [], NOW + timedelta(seconds=110))
+    assert await sink.accept(event()) == first
+    _, began, ended = map(json.loads, path.read_text().splitlines())
+    assert (began["enrolment_id"], began["in_force"][0]["signals"][0]["value"]) == ("enrolment-1", -30.0)
+    assert ended["in_force"] == []
+
+
+async def test_a_cancelled_event_is_another_question(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = JsonLinesSink(path, {"enrolment-1": OptType.OPT_IN}, VirtualClock(NOW))
+    await sink.accept(event())
+    await sink.accept(replace(event(), status=EventStatus.CANCELLED, cancel_at=NOW))
+    written = [json.loads(text)["event"]["status"] for text in path.read_text().splitlines()]
+    assert written == ["far", "cancelled"]
+
+
+async def test_a_resource_is_online_while_readings_come(tmp_path: Path) -> None:
+    path = tmp_path / "readings.jsonl"
+    clock = VirtualClock(NOW)
+    source = JsonLinesSource(path, clock)
+    assert await source.state(["site-1"]) == {}
+    path.write_text(line(0, 10, 7.0) + line(10, 20, 8.0))
+    await clock.advance(60)
+    assert await source.state(["site-1", "site-2"]) == {"site-1": ResourceState(online=True, kw=8.0)}
+    await clock.advance(120)
+    assert await source.state(["site-1"]) == {"site-1": ResourceState(online=False)}

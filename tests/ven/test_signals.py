@@ -124,3 +124,71 @@ def test_an_unsupported_signal_beside_a_supported_one_is_left_out() -> None:
     other = replace(DISPATCH, name="x-own")
     event = grid_event(replace(EVENT, signals=(other, DISPATCH)), SETTINGS, "v", START, 0.0)
     assert [signal.name for signal in event.signals] == ["LOAD_DISPATCH"]
+
+
+POWER, ENERGY = Measure(name="powerReal", units="W", si_scale="k"), Measure(name="energyReal", units="Wh", si_scale="k")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "measure", "sent", "unit", "value"),
+    [
+        ("SIMPLE", "level", None, 3.0, SignalUnit.LEVEL, 3.0),
+        ("LOAD_DISPATCH", "setpoint", replace(POWER, si_scale="none"), 5e5, SignalUnit.KW, 500.0),
+        ("LOAD_DISPATCH", "delta", replace(POWER, si_scale="M"), -0.5, SignalUnit.KW, -500.0),
+        ("LOAD_DISPATCH", "multiplier", None, 0.8, SignalUnit.MULTIPLIER, 0.8),
+        ("LOAD_DISPATCH", "level", None, 2.0, SignalUnit.LEVEL, 2.0),
+        ("LOAD_CONTROL", "x-loadControlCapacity", None, 0.5, SignalUnit.MULTIPLIER, 0.5),
+        ("LOAD_CONTROL", "x-loadControlLevelOffset", None, -1.0, SignalUnit.LEVEL, -1.0),
+        ("LOAD_CONTROL", "x-loadControlPercentOffset", None, 20.0, SignalUnit.PERCENT, 20.0),
+        ("LOAD_CONTROL", "x-loadControlSetpoint", None, 21.5, SignalUnit.DEVICE, 21.5),
+        ("ELECTRICITY_PRICE", "price", Measure(name="currencyPerKWh", units="USD"), 0.3, SignalUnit.PRICE_PER_KWH, 0.3),
+        ("ELECTRICITY_PRICE", "price", Measure(name="currency", units="EUR"), 0.3, SignalUnit.PRICE_PER_KWH, 0.3),
+        ("ENERGY_PRICE", "priceRelative", Measure(name="currency", units="USD"), -0.1, SignalUnit.PRICE_PER_KWH, -0.1),
+        ("ENERGY_PRICE", "priceMultiplier", None, 2.0, SignalUnit.MULTIPLIER, 2.0),
+        ("DEMAND_CHARGE", "price", Measure(name="currencyPerKW", units="USD"), 9.0, SignalUnit.PRICE_PER_KW, 9.0),
+        ("BID_PRICE", "price", Measure(name="currencyPerKWh", units="USD"), 0.2, SignalUnit.PRICE_PER_KWH, 0.2),
+        ("BID_LOAD", "setpoint", POWER, 40.0, SignalUnit.KW, 40.0),
+        ("BID_ENERGY", "setpoint", ENERGY, 40.0, SignalUnit.KWH, 40.0),
+        ("CHARGE_STATE", "setpoint", replace(ENERGY, si_scale="none"), 40.0, SignalUnit.KWH, 0.04),
+        ("CHARGE_STATE", "delta", replace(ENERGY, si_scale="M"), -0.001, SignalUnit.KWH, -1.0),
+        ("CHARGE_STATE", "multiplier", None, 0.9, SignalUnit.MULTIPLIER, 0.9),
+    ],
+)
+def test_every_signal_in_our_units(
+    name: str, kind: str, measure: Measure | None, sent: float, unit: SignalUnit, value: float
+) -> None:
+    point = SignalPoint(duration_s=110, value=sent)
+    signal = replace(DISPATCH, name=name, type=kind, measure=measure, intervals=(point,))
+    event = grid_event(replace(EVENT, signals=(signal,)), SETTINGS, "v", START, 0.0)
+    (found,) = event.signals
+    assert found.unit is unit
+    assert found.intervals[0].value == pytest.approx(value)
+    assert found.currency == (measure.units if measure is not None and measure.name.startswith("currency") else None)
+
+
+@pytest.mark.parametrize("measure", [None, POWER, Measure(name="energyReal", units="J", si_scale="k")])
+def test_energy_without_watt_hours_and_prices_without_a_currency_have_no_unit(measure: Measure | None) -> None:
+    for name, kind in (("CHARGE_STATE", "delta"), ("DEMAND_CHARGE", "price")):
+        assert refusal(replace(EVENT, signals=(replace(DISPATCH, name=name, type=kind, measure=measure),))) == 454
+
+
+@pytest.mark.parametrize("level", [-1.0, 0.5, 4.0])
+def test_simple_has_four_levels(level: float) -> None:
+    point = SignalPoint(duration_s=110, value=level)
+    signal = replace(DISPATCH, name="SIMPLE", type="level", measure=None, intervals=(point,))
+    assert refusal(replace(EVENT, signals=(signal,))) == 454
+
+
+def test_the_programme_says_what_simple_levels_mean() -> None:
+    settings = SETTINGS.model_copy(update={"simple_levels": (1.0, 0.9, 0.7, 0.0)})
+    points = tuple(SignalPoint(duration_s=27.5, value=float(level)) for level in range(4))
+    signal = replace(DISPATCH, name="SIMPLE", type="level", measure=None, intervals=points)
+    event = grid_event(replace(EVENT, signals=(signal,)), settings, "v", START, 0.0)
+    assert event.signals[0].unit is SignalUnit.MULTIPLIER
+    assert [interval.value for interval in event.signals[0].intervals] == [1.0, 0.9, 0.7, 0.0]
+
+
+def test_a_signal_of_some_resources_names_ours() -> None:
+    signal = replace(DISPATCH, target=Target(resource_ids=("site-2", "elsewhere")))
+    event = grid_event(replace(EVENT, signals=(signal,)), SETTINGS, "v", START, 0.0)
+    assert (event.resource_ids, event.signals[0].resource_ids) == ((), ("site-2",))

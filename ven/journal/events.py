@@ -25,7 +25,7 @@ def answer_subject(event_id: str) -> str:
 
 def refusal_subject(event_id: str, modification_number: int) -> str:
     """What the outbox knows an answer to a modification by that is not taken: the others' answers stand beside it."""
-    return f"{answer_subject(event_id)}:{modification_number}"
+    return f"refusal:{modification_number}:{event_id}"
 
 
 class Events:

@@ -14,6 +14,7 @@ from grid.journal import open_journal
 from ven.journal.events import Events
 from ven.journal.opts import Opts
 from ven.journal.outbox import Outbox
+from ven.journal.reading import Reads
 from ven.journal.registrations import Registrations
 from ven.journal.reports import Reports
 from ven.journal.tables import MIGRATIONS
@@ -24,16 +25,21 @@ class VenJournal:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
-        self.registrations = Registrations(connection)
+        self._reads = Reads(connection)
+        self.registrations = Registrations(connection, self._reads)
         self.events = Events(connection)
         self.opts = Opts(connection)
-        self.reports = Reports(connection)
-        self.outbox = Outbox(connection)
+        self.reports = Reports(connection, self._reads)
+        self.outbox = Outbox(connection, self._reads)
 
     @classmethod
     def open(cls, path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> VenJournal:
         """Raises JournalError."""
         return cls(open_journal(path, MIGRATIONS, factory))
+
+    def refresh(self) -> None:
+        """Notice what another process wrote, as ``negawatt ven enrol`` does."""
+        self._reads.refresh()
 
     def close(self) -> None:
         """Release the file."""

@@ -6,6 +6,7 @@ import json
 import sqlite3
 
 from grid.journal import transaction
+from ven.journal.reading import Reads
 from ven.records import Kind, Lane, Owed
 
 
@@ -48,15 +49,14 @@ def settle(db: sqlite3.Connection, seq: int) -> None:
 class Outbox:
     """What every VEN owes."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, reads: Reads) -> None:
         self._db = db
+        self._reads = reads
 
     def owed(self, enrolment_id: str, lane: Lane) -> list[Owed]:
         """Oldest first."""
-        rows = self._db.execute(
-            "SELECT * FROM outbox WHERE enrolment_id = ? AND lane = ? ORDER BY seq", (enrolment_id, lane.value)
-        )
-        return [_owed(row) for row in rows]
+        query = "SELECT * FROM outbox WHERE enrolment_id = ? AND lane = ? ORDER BY seq"
+        return self._reads.rows(query, (enrolment_id, lane.value), _owed)
 
     def oldest(self, enrolment_id: str, lane: Lane) -> Owed | None:
         """What to send next."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from grid.journal import transaction
 from ven.journal.opts import disown
 from ven.journal.outbox import owe_reply, void
+from ven.journal.reading import Reads
 from ven.records import Kind, Registration
 
 _SERVICE = "EiRegisterParty"
@@ -18,25 +19,14 @@ _CANCELLED = "registration"
 class Registrations:
     """At most one an enrolment."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, reads: Reads) -> None:
         self._db = db
+        self._reads = reads
 
     def of(self, enrolment_id: str) -> Registration | None:
         """The registration held, cancelled or not."""
-        row = self._db.execute("SELECT * FROM registrations WHERE enrolment_id = ?", (enrolment_id,)).fetchone()
-        if row is None:
-            return None
-        cancelled = row["cancelled_at"]
-        return Registration(
-            enrolment_id=row["enrolment_id"],
-            vtn_id=row["vtn_id"],
-            ven_id=row["ven_id"],
-            registration_id=row["registration_id"],
-            poll_interval_s=row["poll_interval_s"],
-            registered_at=datetime.fromisoformat(row["registered_at"]),
-            cancelled_at=None if cancelled is None else datetime.fromisoformat(cancelled),
-            asked_anew=bool(row["asked_anew"]),
-        )
+        found = self._reads.rows("SELECT * FROM registrations WHERE enrolment_id = ?", (enrolment_id,), _registration)
+        return found[0] if found else None
 
     def register(self, registration: Registration) -> None:
         """Take a registration. Reports are to be offered again; what was owed under another venID is void.
@@ -90,3 +80,16 @@ class Registrations:
         with transaction(self._db) as db:
             db.execute("DELETE FROM registrations WHERE enrolment_id = ? AND cancelled_at IS NOT NULL", (enrolment_id,))
             void(db, enrolment_id, _CANCELLED)
+
+
+def _registration(row: sqlite3.Row) -> Registration:
+    cancelled = row["cancelled_at"]
+    return Registration(
+        enrolment_id=row["enrolment_id"],
+        vtn_id=row["vtn_id"],
+        ven_id=row["ven_id"],
+        registration_id=row["registration_id"],
+        poll_interval_s=row["poll_interval_s"],
+        registered_at=datetime.fromisoformat(row["registered_at"]),
+        cancelled_at=None if cancelled is None else datetime.fromisoformat(cancelled),
+    )

@@ -9,19 +9,22 @@ from datetime import datetime
 
 from grid.journal import transaction
 from ven.journal.outbox import owe, owe_reply
+from ven.journal.reading import Reads
 from ven.records import Kind, Lane, StoredRequest
 
 
 class Reports:
     """By enrolment and reportRequestID."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, reads: Reads) -> None:
         self._db = db
+        self._reads = reads
 
     def offer(self, enrolment_id: str) -> str | None:
         """The report offer the VTN holds under this registration."""
-        row = self._db.execute("SELECT offer FROM registrations WHERE enrolment_id = ?", (enrolment_id,)).fetchone()
-        return None if row is None else row["offer"]
+        query = "SELECT offer FROM registrations WHERE enrolment_id = ?"
+        found: list[str | None] = self._reads.rows(query, (enrolment_id,), lambda row: row["offer"])
+        return found[0] if found else None
 
     def record_offer(self, enrolment_id: str, offer: str, requests: Sequence[StoredRequest]) -> None:
         """The VTN took our report offer and asked for this; what it asked before is over."""
@@ -113,11 +116,8 @@ class Reports:
             )
 
     def _where(self, enrolment_id: str, condition: str) -> list[StoredRequest]:
-        rows = self._db.execute(
-            f"SELECT * FROM report_requests WHERE enrolment_id = ? AND {condition} ORDER BY rowid",
-            (enrolment_id,),
-        )
-        return [_request(row) for row in rows]
+        query = f"SELECT * FROM report_requests WHERE enrolment_id = ? AND {condition} ORDER BY rowid"
+        return self._reads.rows(query, (enrolment_id,), _request)
 
 
 def _request(row: sqlite3.Row) -> StoredRequest:

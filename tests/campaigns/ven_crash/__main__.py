@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import structlog
 
     from tests.campaigns.campaign import CampaignResult, campaign_parser, run_campaign
-    from tests.campaigns.ven_crash.points import WRITES
+    from tests.campaigns.ven_crash.points import STATEMENTS, WRITES
     from tests.campaigns.ven_crash.runs import SPEED, crashes, mutations, setting
 
     def campaign(wanted: argparse.Namespace) -> CampaignResult:
@@ -32,14 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shared = setting(Path(scratch) if wanted.keep is None else wanted.keep, wanted.speed)
             if wanted.mutations is None:
                 return asyncio.run(crashes(shared, rounds=wanted.rounds, seed=wanted.seed, jobs=wanted.jobs))
-            writes = wanted.mutations or WRITES
+            writes = wanted.mutations or (*WRITES, *STATEMENTS)
             return asyncio.run(mutations(shared, writes, seed=wanted.seed, jobs=wanted.jobs))
 
     parser = campaign_parser("ven_crash", __doc__, rounds=200)
     parser.add_argument("--jobs", type=int, default=4, help="rounds at a time")
     parser.add_argument("--speed", type=float, default=SPEED, help="times the machine's clock")
     parser.add_argument(
-        "--mutations", nargs="*", choices=WRITES, metavar="WRITE", help="take these journal writes out, or all"
+        "--mutations",
+        nargs="*",
+        choices=(*WRITES, *STATEMENTS),
+        metavar="WRITE",
+        help="take these journal writes out, or all",
     )
     parser.add_argument("--keep", type=Path, help="leave journals, evidence and logs in this folder")
     return run_campaign(parser, campaign, arguments)

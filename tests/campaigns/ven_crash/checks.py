@@ -144,7 +144,10 @@ class Checks:
                 yield f"{event_id} was sent in {request_id}, which no answer names"
 
     def _requests(self) -> Iterator[str]:
-        for record in self.utility.vtn.reports.all_requests():
+        records = self.utility.vtn.reports.all_requests()
+        if not any(record.state is RequestState.PENDING for record in records):
+            yield "the VTN asks for no data any more"
+        for record in records:
             if record.state not in (RequestState.PENDING, RequestState.ENDED):
                 yield f"the report request {record.request.request_id} is {record.state.value}"
         if unconfirmed := self.journal.reports.unconfirmed(ENROLMENT):
@@ -185,6 +188,12 @@ class Checks:
         replied = {message.response.request_id for _, message in self.utility.of(RegisteredReport)}
         for request_id in self.expected.offers - replied:
             yield f"the VTN's offer {request_id} has no reply"
+        asked = agreed = 0
+        for place, one in enumerate(self.utility.heard):
+            asked = place if isinstance(one.answer, RequestReregistration) else asked
+            agreed = place if isinstance(one.message, Response) else agreed
+        if asked > agreed:
+            yield "the VTN's wish for a new registration has no reply"
 
     def _data(self, since: datetime) -> Iterator[str]:
         for record in self.utility.vtn.reports.all_requests():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from grid.clock import SystemClock
 
@@ -33,5 +34,5 @@ class FastClock:
     async def sleep(self, seconds: float) -> None:
         await _MACHINE.sleep(seconds / self.speed)
 
-    def timeout(self, seconds: float) -> AbstractAsyncContextManager[None]:
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[Any]:
         return _MACHINE.timeout(seconds / self.speed)

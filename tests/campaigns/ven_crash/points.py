@@ -11,6 +11,7 @@ import re
 import signal
 import sqlite3
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,45 @@ WRITES = (
 )
 """Every method of the journal that writes; a test holds them against its source."""
 
+STATEMENTS = (
+    "Registrations.register: INSERT registrations",
+    "Registrations.cancel: UPDATE registrations",
+    "Registrations.cancel: UPDATE report_requests",
+    "Registrations.cancel: DELETE outbox",
+    "Registrations.cancel: INSERT outbox",
+    "Registrations.ask_anew: UPDATE registrations",
+    "Registrations.ask_anew: INSERT outbox",
+    "Events.record: INSERT events",
+    "Events.record: DELETE outbox",
+    "Events.decide: UPDATE events",
+    "Events.decide: INSERT outbox",
+    "Events.decide: INSERT opts",
+    "Events.reoffer: UPDATE events",
+    "Events.reoffer: INSERT outbox",
+    "Events.answered: UPDATE events",
+    "Events.answered: DELETE outbox",
+    "Opts.create: INSERT opts",
+    "Opts.create: INSERT outbox",
+    "Opts.cancel: INSERT opts",
+    "Opts.cancel: INSERT outbox",
+    "Opts.settle: INSERT opts",
+    "Opts.settle: DELETE outbox",
+    "Reports.record_offer: UPDATE registrations",
+    "Reports.record_offer: UPDATE report_requests",
+    "Reports.record_offer: INSERT report_requests",
+    "Reports.end: UPDATE report_requests",
+    "Reports.end: INSERT outbox",
+    "Reports.record_data: INSERT outbox",
+    "Reports.record_data: UPDATE report_requests",
+    "Reports.record_metadata: INSERT outbox",
+    "Reports.record_metadata: UPDATE report_requests",
+)
+"""The parts of the writes that have several.
+
+The two that only void a message which has come too late (in ``Registrations.allow`` and ``Events.replace``) are not
+here: nothing is wrong at a VTN that ignores such a message, as ours does.
+"""
+
 SENDS = (
     "oadrQueryRegistration",
     "oadrCreatePartyRegistration",
@@ -67,6 +107,8 @@ POINTS = tuple(f"{when} {what}" for what in (*WRITES, *SENDS) for when in (BEFOR
 OFTEN = ("Reports.record_data", "oadrUpdateReport", "Outbox.settle", "oadrPoll", "Events.record", "Events.decide")
 """What happens several times in the life that is to die of it."""
 
+_NOTHING = ("SELECT 1 WHERE 0", ())
+_CHANGE = re.compile(r"^\s*(INSERT|UPDATE|DELETE) (?:INTO |FROM )?(\w+)")
 _NAME = re.compile(rb"<(?:[\w.-]+:)?oadrSignedObject(?:\s[^>]*)?>\s*<(?:[\w.-]+:)?(oadr\w+)")
 _SIGNED_OBJECT = re.compile(rb"<(?:[\w.-]+:)?oadrSignedObject.*</(?:[\w.-]+:)?oadrSignedObject>", re.DOTALL)
 
@@ -87,17 +129,26 @@ class Order:
 
 
 def connection(order: Order, removed: str | None) -> type[sqlite3.Connection]:
-    """Connections that die as ``order`` says and take nothing from the ``removed`` method."""
+    """Connections that die as ``order`` says and take nothing from the ``removed`` method, or not that statement."""
 
     class DeadlyConnection(sqlite3.Connection):
         def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
             if sql != "COMMIT":
-                return super().execute(sql, parameters)
+                return super().execute(*(_NOTHING if self._is_removed(sql) else (sql, parameters)))
             write = writing_method()
             order.reached(f"{BEFORE} {write}")
             cursor = super().execute("ROLLBACK" if write == removed else sql)
             order.reached(f"{AFTER} {write}")
             return cursor
+
+        def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+            return super().execute(*_NOTHING) if self._is_removed(sql) else super().executemany(sql, parameters)
+
+        def _is_removed(self, sql: str) -> bool:
+            found = _CHANGE.search(sql)
+            if removed is None or found is None:
+                return False
+            return removed == f"{writing_method()}: {found[1]} {found[2]}"
 
     return DeadlyConnection
 
@@ -105,7 +156,7 @@ def connection(order: Order, removed: str | None) -> type[sqlite3.Connection]:
 def writing_method() -> str:
     """The journal's method in whose transaction we are."""
     frame = sys._getframe(1)
-    while "/ven/journal/" not in frame.f_code.co_filename:
+    while "/ven/journal/" not in frame.f_code.co_filename or "." not in frame.f_code.co_qualname:
         assert frame.f_back is not None, "a transaction outside the journal"
         frame = frame.f_back
     return frame.f_code.co_qualname

@@ -17,6 +17,9 @@ from ven.wire.event import DistributeEvent
 from ven.wire.party import RequestReregistration, Response
 from ven.wire.payload import Message, Service, encode, service_of
 
+SILENT = 200
+"""HTTP status of an empty answer."""
+
 
 class Recorder(Protocol):
     """Keeps raw messages."""
@@ -63,6 +66,13 @@ class Exchange:
     def _record(self, service: Service, content: bytes, *, sent: bool) -> None:
         if self._recorder is not None:
             self._recorder.record(self._enrolment_id, sent=sent, service=service.value, content=content)
+
+
+def acknowledged(answer: Message | None) -> Message:
+    """The answer to a message that must have one. Raises VtnError: who says nothing may not have heard."""
+    if answer is None:
+        raise VtnError(SILENT, "an empty message, which acknowledges nothing")
+    return answer
 
 
 def check(response: EiResponse) -> None:

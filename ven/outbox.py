@@ -18,8 +18,8 @@ from grid.events import OptType
 from grid.intervals import Interval
 from ven.availability import OptDesk
 from ven.backoff import Backoff
-from ven.errors import VtnError, WireError
-from ven.exchange import Exchange, check
+from ven.errors import NotRegisteredError, VtnError, WireError
+from ven.exchange import Exchange, acknowledged, check
 from ven.journal import VenJournal
 from ven.ports import VenObserver
 from ven.records import Kind, Lane, Owed
@@ -69,6 +69,8 @@ class OutboxSender:
         owed = [one for one in self._journal.outbox.owed(self._key, Lane.ANSWERS) if not kinds or one.kind in kinds]
         self._retries = {one.seq: self._retries[one.seq] for one in owed if one.seq in self._retries}
         due = [one for one in owed if self._retries.get(one.seq, (None, now_s))[1] <= now_s]
+        if not due:
+            return
         results = await asyncio.gather(*(self._send_answer(one) for one in due), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -114,13 +116,25 @@ class OutboxSender:
         service = _SERVICES.get(owed.kind) or Service(str(owed.facts["service"]))
         try:
             answer = await self._exchange.ask_encoded(service, owed.payload)
+            if owed.kind is not Kind.REPLY:
+                # A reply of ours may be the last word; what it was about is told again if it did not arrive.
+                acknowledged(answer)
             if isinstance(answer, CreatedOpt | CanceledOpt | RegisteredReport):
                 check(answer.response)
         except VtnError as error:
             await self._not_taken(owed, error)
             return
+        except NotRegisteredError:
+            if not self._left():
+                raise
+            answer = None
         self._retries.pop(owed.seq, None)
         await self._taken(owed, answer)
+
+    def _left(self) -> bool:
+        """Whether the registration was cancelled: a VTN that does not know us any more has our confirmation."""
+        held = self._journal.registrations.of(self._key)
+        return held is not None and held.cancelled_at is not None
 
     async def _taken(self, owed: Owed, answer: Message | None) -> None:
         facts = owed.facts

@@ -15,7 +15,7 @@ from certs.fingerprint import openadr_fingerprint
 from grid.clock import Clock
 from ven.config import VenSettings
 from ven.errors import NotRegisteredError, RegistrationCancelledError, VtnError, VtnRefusedError, WireError
-from ven.exchange import Exchange, check
+from ven.exchange import Exchange, acknowledged, check
 from ven.journal import VenJournal
 from ven.ports import VenObserver
 from ven.records import Registration
@@ -118,7 +118,7 @@ class Registrar:
             request_id=str(uuid4()), registration_id=held.registration_id, ven_id=held.ven_id
         )
         try:
-            answer = await self._exchange.ask(message)
+            answer = acknowledged(await self._exchange.ask(message))
             if isinstance(answer, CanceledPartyRegistration):
                 check(answer.response)
         except NotRegisteredError as error:

@@ -19,7 +19,7 @@ from grid.intervals import EPOCH, ceil_to, floor_to
 from ven.channels import SPECIFIERS, channels, metadata
 from ven.config import ReportName, VenSettings
 from ven.errors import VtnError, WireError
-from ven.exchange import Exchange, check
+from ven.exchange import Exchange, acknowledged, check
 from ven.journal import VenJournal
 from ven.records import Registration, StoredRequest
 from ven.wire.common import INVALID_ID, OK, REPORT_NOT_SUPPORTED, EiResponse, Period
@@ -105,7 +105,7 @@ class ReportDesk:
         for message_id in dict.fromkeys(request.message_id for request in unconfirmed):
             asked = [request for request in unconfirmed if request.message_id == message_id]
             try:
-                await self._exchange.ask(self._created(asked, message_id, registration))
+                acknowledged(await self._exchange.ask(self._created(asked, message_id, registration)))
             except VtnError as error:
                 if not error.permanent:
                     raise

@@ -92,4 +92,5 @@ def _registration(row: sqlite3.Row) -> Registration:
         poll_interval_s=row["poll_interval_s"],
         registered_at=datetime.fromisoformat(row["registered_at"]),
         cancelled_at=None if cancelled is None else datetime.fromisoformat(cancelled),
+        asked_anew=bool(row["asked_anew"]),
     )

@@ -127,6 +127,12 @@ class VenSettings(Settings):
             values = [getattr(resource, what) for resource in self.resources]
             if len(set(values)) != len(values):
                 raise ValueError(f"resources: every {what} must be unique in the enrolment")
+        rids = {resource.rid for resource in self.resources}
+        for resource in self.resources:
+            if resource.energy and f"{resource.rid}-energy" in rids:
+                raise ValueError(
+                    f"resources: {resource.rid}-energy is the rID of {resource.resource_id}'s energy already"
+                )
         if self.report_granularity_min_s > self.report_granularity_max_s:
             raise ValueError("report_granularity_min_s is above report_granularity_max_s")
         if self.push is not None and not self.xml_signature and self.push.vtn_fingerprint is None:

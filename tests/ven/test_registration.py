@@ -12,6 +12,7 @@ import pytest
 from grid.events import Decision, OptType
 from tests.ven.world import World, world
 from ven.errors import VenError
+from ven.journal import VenJournal
 from ven.simulation.faults import FaultKind
 from ven.wire.party import (
     CanceledPartyRegistration,
@@ -186,3 +187,14 @@ async def test_while_cancelled_a_changed_decision_owes_nothing(tmp_path: Path) -
         one.gateway.redecide(("ven-a", "event-1"), derated)
         await one.clock.advance(120)
         assert (one.status.state, one.status.answers_owed) == ("cancelled", 0)
+
+
+async def test_enrolling_from_another_process_is_noticed(tmp_path: Path) -> None:
+    async with world(tmp_path) as one:
+        await serving(one)
+        await one.gateway.cancel_registration("ven-a")
+        await one.until(lambda: one.status.state == "cancelled")
+        other = VenJournal.open(one.journal_path)
+        other.registrations.allow("ven-a")
+        other.close()
+        await one.until(lambda: one.status.state == "serving", 120)

@@ -29,7 +29,7 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Return after ``seconds`` (at once when not positive)."""
 
-    def timeout(self, seconds: float) -> AbstractAsyncContextManager[None]:
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """Cancel the body and raise ``TimeoutError`` after ``seconds``."""
 
 
@@ -51,14 +51,8 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
 
-    def timeout(self, seconds: float) -> AbstractAsyncContextManager[None]:
-        return _real_timeout(seconds)
-
-
-@asynccontextmanager
-async def _real_timeout(seconds: float) -> AsyncIterator[None]:
-    async with asyncio.timeout(seconds):
-        yield
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        return asyncio.timeout(seconds)
 
 
 class AnchoredClock:
@@ -84,7 +78,7 @@ class AnchoredClock:
     async def sleep(self, seconds: float) -> None:
         await self._base.sleep(seconds)
 
-    def timeout(self, seconds: float) -> AbstractAsyncContextManager[None]:
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         return self._base.timeout(seconds)
 
 

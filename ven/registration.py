@@ -85,8 +85,9 @@ class Registrar:
         Raises RegistrationCancelledError, VtnRefusedError when the VTN does not take us, and what ``Exchange.ask``
         raises.
         """
-        # `negawatt ven enrol` may have registered us from another process.
-        self._journal.refresh()
+        if not self.registered:
+            # `negawatt ven enrol` may have done so from another process.
+            self._journal.refresh()
         held = self.held
         if held is not None and held.cancelled_at is not None:
             raise RegistrationCancelledError(

@@ -60,19 +60,19 @@ class ReportDesk:
         self._clock = clock
         self._asked = asked
         self._channels = channels(settings)
+        self._offer = repr(self._channels)
         self._log = structlog.get_logger().bind(enrolment_id=self._key)
 
     async def offer(self, registration: Registration) -> None:
         """Register our reports unless the VTN has this very offer. Raises what ``Exchange.ask`` raises."""
-        offer = repr(self._channels)
-        if not self._channels or self._journal.reports.offer(self._key) == offer:
+        if not self._channels or self._journal.reports.offer(self._key) == self._offer:
             return
         answer = await self._exchange.ask(self._registration_of_reports(registration, None))
         if not isinstance(answer, RegisteredReport):
             raise WireError("the VTN answered oadrRegisterReport with something else")
         check(answer.response)
         requests = [self._stored(request, answer.response.request_id) for request in answer.requests]
-        self._journal.reports.record_offer(self._key, offer, requests)
+        self._journal.reports.record_offer(self._key, self._offer, requests)
         self._log.info("reports registered", requested=len(requests))
         self._serve(requests, registration)
         self._asked()

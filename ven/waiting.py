@@ -21,7 +21,10 @@ class Alarm:
     async def wait(self, seconds: float) -> None:
         """Return after ``seconds`` or when rung."""
         try:
-            async with self._clock.timeout(max(0.0, seconds)):
+            if seconds <= 0:
+                await self._clock.sleep(0)
+                return
+            async with self._clock.timeout(seconds):
                 await self._rung.wait()
         except TimeoutError:
             return

@@ -2,7 +2,7 @@
 
 A round takes one rule or operation, runs the tests that show it once under each mutation which switches it off in the
 VEN's process, and demands that every mutation makes a test fail, and that every test fails under some mutation. A VEN
-that does not even start does not count as noticed. Without ``--rounds`` everything has its round, in an order that
+that does not start, or dies, does not count as noticed. Without ``--rounds`` everything has its round, in an order that
 the seed decides.
 """
 
@@ -23,7 +23,7 @@ from xml.etree import ElementTree
 from tests.campaigns.campaign import CampaignResult, campaign_parser, run_campaign
 from tests.ven.conformance.marks import OPERATIONS, RULES, title
 from tests.ven.conformance.mutations import Mark, Mutation, of
-from tests.ven.conformance.process import MUTATION
+from tests.ven.conformance.process import MUTATION, VenEndedError
 
 FOLDER = Path("tests/ven/conformance")
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def every_round() -> list[Round]:
 
 
 def outcomes(mark: Mark, mutation: str) -> dict[str, str]:
-    """How each test that shows ``mark`` went: passed, failed, or error where the stand did not come about."""
+    """How each test that shows ``mark`` went: passed, failed, or error where there was no VEN to look at."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.xml"
         words = [sys.executable, "-m", "pytest", str(FOLDER), "-q", "-p", "no:cacheprovider", "--tb=line"]
@@ -69,13 +69,15 @@ def outcomes(mark: Mark, mutation: str) -> dict[str, str]:
         if not result.exists():
             raise RuntimeError(f"pytest said nothing of {title(mark)} under {mutation!r}: {done.stdout}{done.stderr}")
         found = ElementTree.parse(result).getroot().iter("testcase")
-        return {str(case.get("name")): _outcome(case) for case in found}
+        return {str(case.get("name")): outcome_of(case) for case in found}
 
 
-def _outcome(case: ElementTree.Element) -> str:
-    if case.find("error") is not None:
+def outcome_of(case: ElementTree.Element) -> str:
+    """Of one testcase of JUnit's XML."""
+    failure = case.find("failure")
+    if case.find("error") is not None or (failure is not None and VenEndedError.__name__ in failure.get("message", "")):
         return "error"
-    return "passed" if case.find("failure") is None else "failed"
+    return "passed" if failure is None else "failed"
 
 
 def play(one: Round) -> list[str]:

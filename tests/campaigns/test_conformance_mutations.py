@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
@@ -30,6 +31,21 @@ def test_a_mutation_that_no_test_notices_is_a_failure() -> None:
 def test_a_ven_that_does_not_start_has_noticed_nothing() -> None:
     failures = play(Round((2,), (Mutation("nothing that we know", (2,), lambda: None),)))
     assert "'error'" in failures[0]
+
+
+@pytest.mark.parametrize(
+    ("tag", "message", "outcome"),
+    [
+        ("failure", "AssertionError: 200 == 454", "failed"),
+        ("failure", "tests.ven.conformance.process.VenEndedError: see ven.log", "error"),
+        ("error", "failed on setup", "error"),
+        ("system-out", "", "passed"),
+    ],
+)
+def test_a_ven_that_died_has_noticed_nothing(tag: str, message: str, outcome: str) -> None:
+    case = ElementTree.Element("testcase")
+    ElementTree.SubElement(case, tag, {"message": message})
+    assert conformance_mutations.outcome_of(case) == outcome
 
 
 def test_every_rule_and_operation_has_its_round() -> None:

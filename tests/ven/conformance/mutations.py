@@ -403,7 +403,7 @@ def _polling_every(share: float) -> None:
 
 @_add("polls come late", 54)
 def _() -> None:
-    _polling_every(2.0)
+    _polling_every(6.0)
 
 
 @_add("polls come early", 55)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +22,10 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 MUTATION = "NEGAWATT_MUTATION"
 """Environment variable that names what is switched off in the VEN (``tests.ven.conformance.mutations``)."""
+
+
+class VenEndedError(Exception):
+    """The VEN's process is gone, so nothing can be said about rules."""
 
 
 class Admin:
@@ -49,9 +53,14 @@ class Admin:
         return answer
 
 
+Ended = Callable[[], bool]
+
+
 @asynccontextmanager
-async def negawatt(folder: Path, noun: str, config: Mapping[str, Any], module: Sequence[str]) -> AsyncIterator[Any]:
-    """``negawatt NOUN run``; gives what its ready file says, and ends the process."""
+async def negawatt(
+    folder: Path, noun: str, config: Mapping[str, Any], module: Sequence[str]
+) -> AsyncIterator[tuple[Any, Ended]]:
+    """``negawatt NOUN run``; gives what its ready file says and whether it ended by itself, and ends it."""
     folder.mkdir(parents=True)
     file, ready, log = folder / f"{noun}.toml", folder / "ready.json", folder / f"{noun}.log"
     file.write_text(tomli_w.dumps(config))
@@ -63,7 +72,7 @@ async def negawatt(folder: Path, noun: str, config: Mapping[str, Any], module: S
             while not ready.exists():
                 assert process.returncode is None, log.read_text()
                 await CLOCK.sleep(0.02)
-        yield json.loads(ready.read_text())
+        yield json.loads(ready.read_text()), lambda: process.returncode is not None
     finally:
         if process.returncode is None:
             process.terminate()
@@ -74,8 +83,9 @@ async def negawatt(folder: Path, noun: str, config: Mapping[str, Any], module: S
 class VenProcess:
     """Every VEN of the tests."""
 
-    def __init__(self, folder: Path, admin: Admin) -> None:
+    def __init__(self, folder: Path, admin: Admin, ended: Ended) -> None:
         self.admin = admin
+        self.ended = ended
         self._events = folder / "events.jsonl"
 
     def lines(self, enrolment_id: str) -> list[dict[str, Any]]:
@@ -115,12 +125,12 @@ async def ven_process(folder: Path, vens: Sequence[Mapping[str, Any]]) -> AsyncI
     module = ["grid.process.cli"]
     if mutation is not None:
         module = ["tests.ven.conformance.mutated_ven", mutation, "--"]
-    async with negawatt(folder / "process", "ven", config, module) as ready:
-        yield VenProcess(folder, Admin(ready["admin_port"]))
+    async with negawatt(folder / "process", "ven", config, module) as (ready, ended):
+        yield VenProcess(folder, Admin(ready["admin_port"]), ended)
 
 
 @asynccontextmanager
 async def vtn_process(folder: Path, **config: Any) -> AsyncIterator[Any]:
     """Gives ``port`` and ``admin_port``."""
-    async with negawatt(folder, "vtn", config, ["grid.process.cli"]) as ready:
+    async with negawatt(folder, "vtn", config, ["grid.process.cli"]) as (ready, _):
         yield ready

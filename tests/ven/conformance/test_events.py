@@ -65,7 +65,7 @@ async def test_an_event_that_wants_an_answer_has_one(bench: Bench) -> None:
 async def test_what_is_sent_again_is_answered_again(bench: Bench) -> None:
     await bench.ready()
     short, other = bench.event_id("short"), bench.event_id("other")
-    await bench.peer.call(bench.name, body(short, lead_s=0, duration_s=3))
+    await bench.peer.call(bench.name, body(short, lead_s=0, duration_s=6))
     await bench.answer(short)
     await bench.peer.call(bench.name, body(other))
     await bench.answer(short, count=2)
@@ -227,10 +227,10 @@ async def test_of_overlapping_events_the_priority_decides(bench: Bench) -> None:
     now = CLOCK.now().replace(microsecond=0)
     plan = {
         # Name: resource, priority, start, duration.
-        "low": ("site-1", 3, 2, 6),
-        "high": ("site-1", 1, 4, 2),
-        "earlier": ("site-2", 2, 2, 4),
-        "later": ("site-2", 2, 4, 4),
+        "low": ("site-1", 3, 4, 6),
+        "high": ("site-1", 1, 6, 2),
+        "earlier": ("site-2", 2, 4, 4),
+        "later": ("site-2", 2, 6, 4),
     }
     for short, (resource_id, priority, start_s, lasts_s) in plan.items():
         await bench.peer.call(
@@ -255,7 +255,7 @@ async def test_of_overlapping_events_the_priority_decides(bench: Bench) -> None:
     async def over() -> bool:
         return bool(bench.in_force()) and bench.in_force()[-1]["in_force"] == []
 
-    await bench.eventually(over, "all of them ran", 15.0)
+    await bench.eventually(over, "all of them ran", 30.0)
     assert (counted("site-1"), counted("site-2")) == (["low", "high", "low"], ["earlier", "later"])
 
 

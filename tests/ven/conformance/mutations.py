@@ -321,13 +321,14 @@ def _() -> None:
     _offered(change)
 
 
-@_add("lower modifications are taken", 58)
+@_add("lower modifications are taken for the newest", 58)
 def _() -> None:
-    def checked(original: Any, self: events.EventDesk, offered: Any, known: Any, *more: Any) -> Any:
-        lower = known is not None and offered.modification_number < known.event.modification_number
-        return original(self, offered, None if lower else known, *more)
+    def change(desk: events.EventDesk, offered: Any) -> Any:
+        known = _known(desk, offered)
+        newest = offered.modification_number if known is None else known.event.modification_number
+        return replace(offered, modification_number=max(newest, offered.modification_number))
 
-    around(events.EventDesk, "_checked", checked)
+    _offered(change)
 
 
 @_add("absent events go on", 61)

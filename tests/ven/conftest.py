@@ -28,7 +28,7 @@ from ven.ports import Missing, Reading, ResourceState, Unobserved
 from ven.timeline import InForce
 
 CLOCK = SystemClock()
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def ven_settings(identity: Identity, url: str, name: str = "ven-a", **more: Any)
     return VenSettings(**(values | more))
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Return once ``condition`` holds; fail after ``seconds``."""
     async with CLOCK.timeout(seconds):
         while not condition():

@@ -73,9 +73,11 @@ class ResponseReader:
         if self.response is not None:
             self._spoil()
         self._delimited = self._headed = False
+        self._reason = ""
 
     def on_status(self, reason: bytes) -> None:
-        self._reason = reason.decode("latin-1")
+        # It may come in parts.
+        self._reason += reason.decode("latin-1")
 
     def on_header(self, name: bytes, _: bytes) -> None:
         if name.lower() in (b"content-length", b"transfer-encoding"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.ven.transport.scripted_server import answer, chunked
@@ -24,6 +24,7 @@ def read(*parts: bytes, ended: bool = False) -> Response | None:
     return reader.response
 
 
+@example(b"", [14], False)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 500)), st.booleans())
 def test_it_is_the_same_however_it_is_cut(body: bytes, cuts: list[int], in_chunks: bool) -> None:
     content = chunked(*(body[place : place + 7] for place in range(0, len(body), 7))) if in_chunks else answer(body)

@@ -86,6 +86,9 @@ class EventDesk:
         listed = {offered.event_id for offered in message.events}
         for offered in message.events:
             self._take(offered, message.request_id, registration.ven_id)
+        if "" in listed:
+            # One of them could not even be named: nobody knows which it is, so none is missing for sure.
+            return []
         return [
             journalled.event
             for journalled in self._journal.events.all(self._key)

@@ -39,6 +39,8 @@ class MemoryTransport:
         self.vtn = vtn
         self._fingerprint = fingerprint
         self.down = False
+        self.tamper: Callable[[bytes], bytes] = bytes
+        """What becomes of the VTN's answers on their way."""
         self.sent: list[tuple[datetime, Message]] = []
         """What the VEN sent, with when."""
 
@@ -59,7 +61,7 @@ class MemoryTransport:
             if fault.kind is FaultKind.EMPTY:
                 return b""
             raise VtnUnreachableError("the reply was lost") from fault
-        return b"" if answer is None else unsigned(encode(answer))
+        return b"" if answer is None else self.tamper(unsigned(encode(answer)))
 
 
 class Decider:

@@ -24,8 +24,9 @@ docker-lint: $(STAMP)
 	$(VENV)/bin/hadolint docker/Dockerfile
 	$(VENV)/bin/yamllint --strict -d '{extends: default, rules: {document-start: disable, line-length: {max: 120}}}' docker/compose.yaml
 
+# Two at a time, whole files each: the demo waits for its event most of the time.
 tests: $(STAMP) browser xmlsec1
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The long campaigns, of which `make test` runs a few rounds: one line each.
 prove: $(STAMP)

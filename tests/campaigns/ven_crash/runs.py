@@ -32,6 +32,8 @@ from tests.campaigns.ven_crash.stages import (
 SPEED = 4.0
 """Times the machine's clock."""
 MUTATED_SETTLED_WITHIN_S = 30.0
+SHOWN = 10
+"""Failures of one round that are told."""
 MUTATED_ROUNDS = 3
 """A write that is taken out has to show in one of so many rounds."""
 
@@ -99,7 +101,7 @@ async def crashes(shared: Setting, *, rounds: int, seed: int, jobs: int) -> Cras
     return CrashResult(
         rounds=rounds,
         seed=seed,
-        failures=[f"round {number}: {what}" for number in sorted(reports) for what in reports[number].failures],
+        failures=[f"round {number}: {what}" for number in sorted(reports) for what in reports[number].failures[:SHOWN]],
         counts=dict(sorted(_sum(report.counts for report in reports.values()).items())),
         kills={
             "at random": sum(report.random_kills for report in reports.values()),

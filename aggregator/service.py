@@ -104,7 +104,7 @@ class Aggregator:
             [one.ven for one in enrolments.values()],
             self._settings.aggregator.state_dir / "ven.sqlite",
             dispatch,
-            StoredReadings(store, site_of),
+            StoredReadings(store, site_of, self._clock),
             VenAudit(store),
             self._clock,
         )

@@ -18,11 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.storage.store import Store
 from aggregator.storage.telemetry import MeterRow, arrived_until, meter_rows
+from grid.clock import Clock
 from grid.intervals import Interval, floor_to
-from ven.ports import Missing, Quality, Reading
+from ven.ports import Missing, Quality, Reading, ResourceState
 
 SAMPLE_S = 1.0
 """The period of the meter stream."""
+
+SILENT_S = 60.0
+"""A site whose newest row is older is not online."""
 
 ESTIMATED = frozenset({7, 8, 9, 10, 11, 12, 13})
 """ESPI quality codes of values that are edited, estimated, derived or doubtful: no measurement."""
@@ -83,9 +87,10 @@ def _mean(interval: Interval, rows: Sequence[MeterRow], arrived: datetime | None
 class StoredReadings:
     """``ven.ports.ReportSource`` over stored telemetry."""
 
-    def __init__(self, store: Store, site_of: Mapping[str, str]) -> None:
+    def __init__(self, store: Store, site_of: Mapping[str, str], clock: Clock) -> None:
         """``site_of``: site_id by resource_id."""
         self._store = store
+        self._clock = clock
         self._site_of = dict(site_of)
 
     async def read(self, resource_ids: Sequence[str], interval: Interval) -> Mapping[str, Reading | Missing | None]:
@@ -97,6 +102,17 @@ class StoredReadings:
             arrived = {site_id: await arrived_until(connection, site_id) for site_id in sites}
         means = {site_id: _mean(interval, rows[site_id], arrived[site_id]) for site_id in sites}
         return {resource_id: _reading(means[site_id]) for resource_id, site_id in site_of.items()}
+
+    async def state(self, resource_ids: Sequence[str]) -> Mapping[str, ResourceState]:
+        """Online is what was heard of lately; a site never heard of is left out."""
+        states = {}
+        async with self._store.reading() as connection:
+            for resource_id in resource_ids:
+                arrived = await arrived_until(connection, self._site_of[resource_id])
+                if arrived is not None:
+                    silent_s = (self._clock.now() - arrived).total_seconds()
+                    states[resource_id] = ResourceState(online=silent_s <= SILENT_S)
+        return states
 
 
 def _reading(mean: IntervalMean) -> Reading | Missing | None:

@@ -39,6 +39,11 @@ class Reading:
             raise ValueError(f"{self.kw} kW is no reading: a missing reading is None")
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """In the place of a reading: this interval's data can never become complete, so nobody need wait for it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceState:
     """Whether a resource is there and who controls it, for TELEMETRY_STATUS."""

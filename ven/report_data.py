@@ -1,8 +1,8 @@
 """EiReport, the giving half: data is built when it is complete, journalled as the bytes to send, and delivered.
 
-A report covers ``[k x back duration)`` from its request's first boundary. It is built once its readings are complete,
-or after the enrolment's lateness without those that are missing: an absent rID; never filled, never zero. Delivery is
-oldest first, and a repeated message is the same bytes.
+A report covers ``[k x back duration)`` from its request's first boundary. It is built once no reading of it can come
+any more, or after the enrolment's lateness, without those that are missing: an absent rID; never filled, never zero.
+Delivery is oldest first, and a repeated message is the same bytes.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class _Built:
     intervals: tuple[ReportInterval, ...]
     resource_ids: tuple[str, ...]
     complete: bool
+    """Nothing more can come."""
 
 
 class ReportData:
@@ -152,13 +153,14 @@ class ReportData:
             (resource_id, step): reading
             for step, by_resource in readings
             for resource_id, reading in by_resource.items()
-            if reading is not None
+            if isinstance(reading, Reading)
         }
+        awaited = any(by_resource.get(one) is None for _, by_resource in readings for one in resource_ids)
         make = self._green_button if quantity is Quantity.GREEN_BUTTON else _usage
         return _Built(
             intervals=tuple(make(wanted, steps, found)),
             resource_ids=tuple(one for one in resource_ids if any(resource_id == one for resource_id, _ in found)),
-            complete=len(found) == len(steps) * len(resource_ids),
+            complete=not awaited,
         )
 
     async def _status(self, request: StoredRequest, wanted: Sequence[Channel], period: Interval) -> _Built:

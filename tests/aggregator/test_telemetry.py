@@ -10,10 +10,11 @@ import pytest
 from aggregator.storage.store import Store
 from aggregator.storage.telemetry import store_rows
 from aggregator.telemetry import Arrival, StoredReadings, interval_means
+from grid.clock import VirtualClock
 from grid.intervals import Interval
 from grid.messages import TelemetryFrame
 from tests.aggregator.conftest import T0
-from ven.ports import Missing, Quality, Reading
+from ven.ports import Missing, Quality, Reading, ResourceState
 
 TEN = Interval.lasting(T0, 10)
 
@@ -46,7 +47,7 @@ async def test_an_estimated_second_is_no_measurement(store: Store) -> None:
 
 
 async def test_readings_for_reports_are_means_of_whole_intervals_or_nothing(store: Store) -> None:
-    source = StoredReadings(store, {"res-a": "a", "res-b": "b"})
+    source = StoredReadings(store, {"res-a": "a", "res-b": "b"}, VirtualClock(T0))
     await _store(store, 0, [100.0] * 9)
     assert await source.read(["res-a", "res-b"], TEN) == {"res-a": None, "res-b": None}
     await _store(store, 9, [110.0])
@@ -56,7 +57,7 @@ async def test_readings_for_reports_are_means_of_whole_intervals_or_nothing(stor
 
 
 async def test_a_reading_that_can_never_come_is_told_from_one_that_may(store: Store) -> None:
-    source = StoredReadings(store, {"res-a": "a"})
+    source = StoredReadings(store, {"res-a": "a"}, VirtualClock(T0))
     await _store(store, 0, [100.0] * 4 + [None] + [100.0] * 4)
     assert await source.read(["res-a"], TEN) == {"res-a": None}
     await _store(store, 9, [100.0])
@@ -65,5 +66,16 @@ async def test_a_reading_that_can_never_come_is_told_from_one_that_may(store: St
 
 async def test_a_flagged_second_makes_the_reading_uncertain(store: Store) -> None:
     await _store(store, 0, [100.0] * 10, [0] * 9 + [16])
-    readings = await StoredReadings(store, {"res-a": "a"}).read(["res-a"], TEN)
+    readings = await StoredReadings(store, {"res-a": "a"}, VirtualClock(T0)).read(["res-a"], TEN)
     assert readings["res-a"] == Reading(kw=100.0, quality=Quality.UNCERTAIN)
+
+
+async def test_a_site_is_online_while_its_rows_come(store: Store) -> None:
+    clock = VirtualClock(T0)
+    source = StoredReadings(store, {"res-a": "a", "res-b": "b"}, clock)
+    assert await source.state(["res-a", "res-b"]) == {}
+    await _store(store, 0, [100.0] * 10)
+    await clock.advance(20)
+    assert await source.state(["res-a", "res-b"]) == {"res-a": ResourceState(online=True)}
+    await clock.advance(120)
+    assert await source.state(["res-a"]) == {"res-a": ResourceState(online=False)}

@@ -69,7 +69,11 @@ def answer(record: OptRecord) -> dict[str, Any]:
 
 
 def delivery(result: Delivery) -> dict[str, Any]:
-    return {**asdict(result), "complete_until": iso(result.complete_until)}
+    by_resource = {
+        resource_id: {**asdict(part), "missing": [start.isoformat() for start in part.missing]}
+        for resource_id, part in result.by_resource.items()
+    }
+    return {**asdict(result), "complete_until": iso(result.complete_until), "by_resource": by_resource}
 
 
 def offer(found: Offer) -> list[dict[str, Any]]:

@@ -159,11 +159,12 @@ class Director:
         return outage
 
     async def _afterwards(self, course: Course) -> None:
+        await self._wait("the utility's last intervals", REPORTS_WITHIN_S, partial(self._reported, course))
+        await self._wait("the settlement", REPORTS_WITHIN_S, partial(self._settled, course))
+        await sleep_until(self._clock, course.timeline.free_from)
         for site in self._scene.sites:
             what = f"the caps of {site.site_id} to be restored"
             await self._wait(what, RESTORED_WITHIN_S, partial(self.restored, site))
-        await self._wait("the utility's last intervals", REPORTS_WITHIN_S, partial(self._reported, course))
-        await self._wait("the settlement", REPORTS_WITHIN_S, partial(self._settled, course))
 
     async def restored(self, site: SiteScene) -> bool:
         """Whether every GPU's limit is its default again, by the library's state; a lost GPU has none."""

@@ -74,6 +74,11 @@ class Timeline:
     def release_end(self) -> datetime:
         return self.active.end + timedelta(seconds=self.plan.release_s)
 
+    @property
+    def free_from(self) -> datetime:
+        """A site keeps under its rebound limit for one more release ramp after its budget; then its caps are gone."""
+        return self.release_end + timedelta(seconds=self.plan.release_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:

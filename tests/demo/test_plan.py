@@ -27,6 +27,7 @@ def test_the_times_are_the_programmes() -> None:
     assert rules is not None
     assert TIMES.hold.start == at(rules.ramp_s)
     assert TIMES.release_end == TIMES.active.end + timedelta(seconds=rules.release_s)
+    assert TIMES.free_from == TIMES.release_end + timedelta(seconds=rules.release_s)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ again before a person says so.
 
 from __future__ import annotations
 
+import asyncio
 from uuid import uuid4
 
 import structlog
@@ -46,6 +47,8 @@ class Registrar:
         self._observer = observer
         self._clock = clock
         self._forgotten = False
+        self._one_at_a_time = asyncio.Lock()
+        """A registration made while another is given up would be lost."""
         self._log = structlog.get_logger().bind(enrolment_id=self._key)
 
     @property
@@ -85,17 +88,21 @@ class Registrar:
         Raises RegistrationCancelledError, VtnRefusedError when the VTN does not take us, and what ``Exchange.ask``
         raises.
         """
-        if not self.registered:
-            # `negawatt ven enrol` may have done so from another process.
-            self._journal.refresh()
         held = self.held
-        if held is not None and held.cancelled_at is not None:
-            raise RegistrationCancelledError(
-                f"the registration of {self._settings.ven_name} was cancelled at {held.cancelled_at:%Y-%m-%d %H:%M}"
-                " UTC: run `negawatt ven enrol` to register again"
-            )
         if held is not None and self.registered:
             return held
+        async with self._one_at_a_time:
+            # `negawatt ven enrol` may have registered from another process.
+            self._journal.refresh()
+            held = self.held
+            if held is not None and held.cancelled_at is not None:
+                raise RegistrationCancelledError(
+                    f"the registration of {self._settings.ven_name} was cancelled at "
+                    f"{held.cancelled_at:%Y-%m-%d %H:%M} UTC: run `negawatt ven enrol` to register again"
+                )
+            return held if held is not None and self.registered else await self._renew(held)
+
+    async def _renew(self, held: Registration | None) -> Registration:
         if held is None:
             await self._query()
         registration = self._accepted(await self._register(held))
@@ -115,6 +122,18 @@ class Registrar:
         held = self.held
         if held is None or held.cancelled_at is not None:
             return
+        async with self._one_at_a_time:
+            try:
+                await self._leave(held)
+            except VtnError as error:
+                if error.code != INVALID_ID:
+                    raise
+                # The answer that gave us a newer one was lost, or another process has it: learn it, and leave that.
+                self._log.warning("the VTN knows us by another registration", why=str(error))
+                await self._leave(await self._renew(held))
+            self._journal.registrations.cancel(self._key, self._clock.now())
+
+    async def _leave(self, held: Registration) -> None:
         message = CancelPartyRegistration(
             request_id=str(uuid4()), registration_id=held.registration_id, ven_id=held.ven_id
         )
@@ -124,7 +143,6 @@ class Registrar:
                 check(answer.response)
         except NotRegisteredError as error:
             self._log.warning("the VTN had forgotten the registration that we cancel", why=str(error))
-        self._journal.registrations.cancel(self._key, self._clock.now())
 
     def cancelled(self, message: CancelPartyRegistration, *, owe: bool) -> CanceledPartyRegistration:
         """The VTN cancels; returns what to reply, owed to it where ``owe`` says so.

@@ -144,6 +144,18 @@ async def test_leaving_a_vtn_that_forgot_us_is_leaving(tmp_path: Path) -> None:
         assert len(one.transport.named(CreatePartyRegistration)) == 1
 
 
+async def test_leaving_under_a_registration_that_is_not_the_newest_leaves_the_newest(tmp_path: Path) -> None:
+    async with world(tmp_path) as one:
+        await serving(one)
+        with one.operator():
+            one.vtn.journal.put_ven(replace(one.ven, registration_id="registration-whose-answer-was-lost"))
+        await one.gateway.cancel_registration("ven-a")
+        (ven,) = one.vtn.journal.vens()
+        assert (ven.registration_id, one.status.registered) == (None, False)
+        await one.clock.advance(600)
+        assert one.status.state == "cancelled"
+
+
 async def test_asked_to_register_again_it_shows_what_it_has_and_offers_its_reports_again(tmp_path: Path) -> None:
     async with world(tmp_path) as one:
         await serving(one)

@@ -46,6 +46,7 @@ class Plant:
         count = len(scenario.uuids)
         self._last_second_w = np.full((STEPS_PER_S, count), scenario.gpu_model.idle_w)
         self._energy_mj = np.zeros(count)
+        self._driver_loads = state.loads
         state.gpus["process_id"] = _FIRST_PROCESS_ID + scenario.job_of_gpu
         state.gpus["memory_used_bytes"] = round(_MEMORY_USED * scenario.gpu_model.memory_bytes)
 
@@ -57,6 +58,9 @@ class Plant:
         draw = self._load.step(self.state.enforced_w(), gpus["lock_max_mhz"].astype(np.float64))
         self._last_second_w[len(self._steps)] = draw.power_w
         self._energy_mj += draw.power_w * STEP_S * 1000.0
+        if self.state.loads != self._driver_loads:
+            self._driver_loads = self.state.loads
+            self._energy_mj[:] = 0.0
         gpus["power_instant_mw"] = draw.power_w * 1000.0
         gpus["power_average_mw"] = self._last_second_w.mean(axis=0) * 1000.0
         gpus["energy_mj"] = self._energy_mj

@@ -1,6 +1,6 @@
 """Compiling the simulated NVML library.
 
-One C file, one compiler call, into a folder of the caller's; pynvml finds the result by its soname when that folder
+Two C files, one compiler call, into a folder of the caller's; pynvml finds the result by its soname when that folder
 is in LD_LIBRARY_PATH before the process starts, and its GPUs in the file that NEGAWATT_NVML_STATE names.
 """
 
@@ -18,7 +18,7 @@ from agent.simulation.errors import CompilerError
 SONAME = "libnvidia-ml.so.1"
 STATE_VARIABLE = "NEGAWATT_NVML_STATE"
 
-_SOURCE = Path(__file__).with_name("nvml_sim.c")
+_SOURCES = tuple(str(Path(__file__).with_name(name)) for name in ("nvml_sim.c", "nvml_power.c"))
 _FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O2", "-fPIC", "-fvisibility=hidden", "-shared", "-pthread")
 
 
@@ -27,7 +27,7 @@ def build(folder: Path, environ: Mapping[str, str] = os.environ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / SONAME
     partial = folder / f"{SONAME}.partial"
-    command = [*_compiler(environ), *_FLAGS, f"-Wl,-soname,{SONAME}", "-o", str(partial), str(_SOURCE)]
+    command = [*_compiler(environ), *_FLAGS, f"-Wl,-soname,{SONAME}", "-o", str(partial), *_SOURCES]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:

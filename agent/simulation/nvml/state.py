@@ -2,15 +2,17 @@
 
 The plant creates the file and is the only writer of what GPUs draw; the library is the only writer of caps and clock
 locks. Every number is an aligned 64-bit word, and numpy moves such words whole, so neither side waits for the other.
-A file that is created anew stands for a driver that was reloaded: caps are back at their defaults.
+A driver that is reloaded, or a file that is created anew, puts caps back at their defaults, and every client has to
+initialise NVML again. Any function can be told to fail with any NVML code, on one GPU or all, for ever or for a while.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import IntEnum
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +23,58 @@ from agent.simulation.errors import StateError
 from grid.intervals import EPOCH
 
 MAGIC = 0x3154544157414745
-VERSION = 1
+VERSION = 2
 RING_LENGTH = 1024
 HEADER_BYTES = 4096
+MIG_MAX = 7
+"""MIG instances of a GPU."""
 DRIVER_VERSION = "negawatt-sim 1.0"
 """A node agent that was not told to simulate refuses a driver of this name."""
 NVML_VERSION = "12.negawatt-sim"
 
 
-class ErrorClass(IntEnum):
-    """Which functions an injected NVML return code hits; the same numbers as in nvml_sim.c."""
+SYMBOLS = (
+    *("nvmlInitWithFlags", "nvmlShutdown", "nvmlSystemGetDriverVersion", "nvmlSystemGetNVMLVersion"),
+    *("nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetHandleByUUID", "nvmlDeviceGetIndex"),
+    *("nvmlDeviceGetName", "nvmlDeviceGetUUID", "nvmlDeviceGetSerial", "nvmlDeviceGetPciInfo_v3"),
+    *("nvmlDeviceGetPersistenceMode", "nvmlDeviceGetMigMode", "nvmlDeviceGetMaxMigDeviceCount"),
+    *("nvmlDeviceGetMigDeviceHandleByIndex", "nvmlDeviceIsMigDeviceHandle"),
+    *("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", "nvmlDeviceGetGpuInstanceId", "nvmlDeviceGetComputeInstanceId"),
+    *("nvmlDeviceGetPowerUsage", "nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetUtilizationRates"),
+    *("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV", "nvmlDeviceGetClockInfo", "nvmlDeviceGetMaxClockInfo"),
+    *("nvmlDeviceGetSupportedMemoryClocks", "nvmlDeviceGetSupportedGraphicsClocks"),
+    *("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetMemoryInfo"),
+    *("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetFieldValues", "nvmlDeviceGetPowerManagementLimit"),
+    *("nvmlDeviceGetPowerManagementDefaultLimit", "nvmlDeviceGetPowerManagementLimitConstraints"),
+    *("nvmlDeviceGetEnforcedPowerLimit", "nvmlDeviceSetPowerManagementLimit"),
+    *("nvmlDeviceSetPowerManagementLimit_v2", "nvmlDeviceSetGpuLockedClocks", "nvmlDeviceResetGpuLockedClocks"),
+)
+"""Functions an error can be injected into, in the order of nvml_state.h."""
 
-    INIT = 0
-    ENUMERATE = 1
-    IDENTITY = 2
-    TELEMETRY = 3
-    LIMIT_READ = 4
-    LIMIT_WRITE = 5
-    CLOCK_WRITE = 6
+
+class ErrorClass(Enum):
+    """Functions that fail together, by what a client wants of them."""
+
+    INIT = ("nvmlInitWithFlags",)
+    ENUMERATE = ("nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetHandleByUUID")
+    IDENTITY = (
+        *("nvmlSystemGetDriverVersion", "nvmlSystemGetNVMLVersion", "nvmlDeviceGetIndex", "nvmlDeviceGetName"),
+        *("nvmlDeviceGetUUID", "nvmlDeviceGetSerial", "nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetPersistenceMode"),
+        *("nvmlDeviceGetMigMode", "nvmlDeviceGetMaxMigDeviceCount", "nvmlDeviceGetMigDeviceHandleByIndex"),
+        *("nvmlDeviceGetMaxClockInfo", "nvmlDeviceGetSupportedMemoryClocks", "nvmlDeviceGetSupportedGraphicsClocks"),
+    )
+    TELEMETRY = (
+        *("nvmlDeviceGetPowerUsage", "nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetUtilizationRates"),
+        *("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV", "nvmlDeviceGetClockInfo"),
+        *("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetMemoryInfo"),
+        *("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetFieldValues"),
+    )
+    LIMIT_READ = (
+        *("nvmlDeviceGetPowerManagementLimit", "nvmlDeviceGetPowerManagementDefaultLimit"),
+        *("nvmlDeviceGetPowerManagementLimitConstraints", "nvmlDeviceGetEnforcedPowerLimit"),
+    )
+    LIMIT_WRITE = ("nvmlDeviceSetPowerManagementLimit", "nvmlDeviceSetPowerManagementLimit_v2")
+    CLOCK_WRITE = ("nvmlDeviceSetGpuLockedClocks", "nvmlDeviceResetGpuLockedClocks")
 
 
 HEADER = np.dtype(
@@ -50,13 +86,15 @@ HEADER = np.dtype(
         ("ring_length", "<u8"),
         ("driver_version", "S80"),
         ("nvml_version", "S80"),
-        ("error", "<u8", (len(ErrorClass),)),
+        ("loads", "<u8"),
+        ("inject", "<u8", (len(SYMBOLS),)),
     ]
 )
 
 _GPU_TEXTS = (("uuid", 96), ("name", 96), ("serial", 32), ("pci_bus_id", 32))
 _GPU_WORDS = (
     *("min_limit_mw", "max_limit_mw", "default_limit_mw", "min_clock_mhz", "max_clock_mhz", "memory_total_bytes"),
+    *("no_power_fields", "mig_mode"),
     *("power_average_mw", "power_instant_mw", "energy_mj", "utilization_pct", "temperature_c", "clock_mhz"),
     *("memory_used_bytes", "event_reasons", "process_id", "lost", "out_of_band_mw"),
     *("cap_mw", "lock_min_mhz", "lock_max_mhz", "cap_writes", "clock_writes"),
@@ -64,8 +102,9 @@ _GPU_WORDS = (
 GPU = np.dtype(
     [
         *((name, f"S{size}") for name, size in _GPU_TEXTS),
+        ("mig_uuid", "S96", (MIG_MAX,)),
         *((name, "<u8") for name in _GPU_WORDS),
-        ("error", "<u8", (len(ErrorClass),)),
+        ("inject", "<u8", (len(SYMBOLS),)),
     ]
 )
 
@@ -100,7 +139,7 @@ class NvmlState:
 
     @classmethod
     def create(cls, path: Path, uuids: Sequence[str], model: GpuModel) -> NvmlState:
-        """Write a new file of idle GPUs at their default caps, in the place of any older one."""
+        """Write a new file of idle GPUs at their default caps; to clients of an older one the driver is gone."""
         header = np.zeros(1, HEADER)
         header["magic"], header["version"] = MAGIC, VERSION
         header["gpu_count"], header["gpu_bytes"], header["ring_length"] = len(uuids), GPU.itemsize, RING_LENGTH
@@ -110,6 +149,8 @@ class NvmlState:
             file.write(header.tobytes().ljust(HEADER_BYTES, b"\0"))
             file.write(_new_gpus(uuids, model).tobytes())
             file.truncate(HEADER_BYTES + len(uuids) * (GPU.itemsize + RING_LENGTH * WRITE.itemsize))
+        with suppress(StateError):
+            cls.open(path).header["loads"] += 1
         partial.replace(path)
         return cls.open(path)
 
@@ -134,12 +175,33 @@ class NvmlState:
         cap, out_of_band = self.gpus["cap_mw"], self.gpus["out_of_band_mw"]
         return np.where((out_of_band > 0) & (out_of_band < cap), out_of_band, cap) * 1e-3
 
-    def inject(self, error_class: ErrorClass, nvml_code: int, gpu: int | None = None) -> None:
-        """Let functions of a class return ``nvml_code`` (0: work again), on one GPU or everywhere."""
-        if gpu is None:
-            self.header["error"][0, error_class] = nvml_code
-        else:
-            self.gpus["error"][gpu, error_class] = nvml_code
+    def inject(self, what: ErrorClass | str, nvml_code: int, *, gpu: int | None = None, calls: int = 0) -> None:
+        """Let a function, or all of a class, return ``nvml_code`` (0: work again), on one GPU or everywhere.
+
+        ``calls``: how many calls of each function fail before it works again; 0 for all of them.
+        """
+        symbols = (what,) if isinstance(what, str) else what.value
+        words = self.header["inject"][0] if gpu is None else self.gpus["inject"][gpu]
+        for symbol in symbols:
+            words[SYMBOLS.index(symbol)] = nvml_code | calls << 32
+
+    def reload_driver(self) -> None:
+        """Caps, clock locks and energy counters are back at their defaults; clients must initialise NVML again."""
+        gpus = self.gpus
+        gpus["cap_mw"] = gpus["default_limit_mw"]
+        gpus["lock_min_mhz"] = gpus["lock_max_mhz"] = gpus["energy_mj"] = 0
+        self.header["loads"] += 1
+
+    @property
+    def loads(self) -> int:
+        """How often the driver was reloaded."""
+        return int(self.header["loads"][0])
+
+    def split(self, gpu: int, *instance_uuids: str) -> None:
+        """Turn MIG on for a GPU, with these instances; without any, turn it off."""
+        self.gpus["mig_mode"][gpu] = bool(instance_uuids)
+        self.gpus["mig_uuid"][gpu] = b""
+        self.gpus["mig_uuid"][gpu, : len(instance_uuids)] = [uuid.encode("ascii") for uuid in instance_uuids]
 
     def first_writes(self, since: datetime) -> list[datetime | None]:
         """When each GPU's cap was first written at or after ``since``; None where it was not.

@@ -17,6 +17,7 @@ from agent.simulation.nvml.state import (
     HEADER,
     HEADER_BYTES,
     RING_LENGTH,
+    SYMBOLS,
     WRITE,
     ErrorClass,
     GpuModel,
@@ -36,7 +37,7 @@ def state(tmp_path: Path) -> NvmlState:
 def test_c_and_python_lay_the_state_out_alike(nvml_library: Path) -> None:
     layout = ctypes.CDLL(str(nvml_library)).negawatt_nvml_layout
     layout.argtypes, layout.restype = [ctypes.c_char_p, ctypes.c_size_t], ctypes.c_size_t
-    text = ctypes.create_string_buffer(16384)
+    text = ctypes.create_string_buffer(32768)
     assert layout(text, len(text)) > 0
     lines = {name: (int(a), int(b)) for name, a, b in (line.split() for line in text.value.decode().splitlines())}
     python = {
@@ -48,9 +49,10 @@ def test_c_and_python_lay_the_state_out_alike(nvml_library: Path) -> None:
     sizes = {
         "size.header": (HEADER_BYTES, HEADER.itemsize),
         "size.gpu": (GPU.itemsize, RING_LENGTH),
-        "size.write": (WRITE.itemsize, len(ErrorClass)),
+        "size.write": (WRITE.itemsize, len(SYMBOLS)),
     }
-    assert lines == {**python, **sizes}
+    symbols = {f"symbol.{name}": (number, 0) for number, name in enumerate(SYMBOLS)}
+    assert lines == {**python, **sizes, **symbols}
     assert GPU.itemsize % 8 == HEADER.itemsize % 8 == 0
 
 
@@ -154,6 +156,134 @@ out["lost"] = code(nv.nvmlDeviceGetHandleByIndex, 3)
     assert run_pynvml(state.path, statements)["write"] == [0, 0, 0]
     state.inject(ErrorClass.INIT, 9)
     assert run_pynvml(state.path, "out['init'] = code(nv.nvmlInit)") == {"init": 9}
+
+
+def test_one_function_fails_on_one_gpu_as_often_as_it_was_told_to(state: NvmlState, run_pynvml: RunPynvml) -> None:
+    state.inject("nvmlDeviceSetPowerManagementLimit", 10, gpu=0, calls=2)
+    state.inject("nvmlDeviceGetPowerUsage", 999, calls=3)
+    out = run_pynvml(
+        state.path,
+        """
+nv.nvmlInit()
+gpus = [nv.nvmlDeviceGetHandleByIndex(i) for i in range(2)]
+out["write"] = [[code(nv.nvmlDeviceSetPowerManagementLimit, gpu, 300_000) for gpu in gpus] for _ in range(3)]
+out["power"] = [code(nv.nvmlDeviceGetPowerUsage, gpu) for gpu in gpus + gpus]
+out["energy"] = code(nv.nvmlDeviceGetTotalEnergyConsumption, gpus[0])
+""",
+    )
+    assert out == {"write": [[10, 0], [10, 0], [0, 0]], "power": [999, 999, 999, 0], "energy": 0}
+
+
+def test_every_function_can_fail_with_every_code(state: NvmlState, nvml_library: Path) -> None:
+    exported = ctypes.CDLL(str(nvml_library))
+    assert all(hasattr(exported, symbol) for symbol in SYMBOLS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(library.STATE_VARIABLE, str(state.path))
+        assert exported.nvmlInitWithFlags(0) == 0
+    gpu = ctypes.c_void_p()
+    assert exported.nvmlDeviceGetHandleByIndex_v2(1, ctypes.byref(gpu)) == 0
+    room = [ctypes.byref(ctypes.create_string_buffer(1024)) for _ in range(3)]
+    for symbol in SYMBOLS:
+        concerns_a_gpu = symbol.startswith("nvmlDevice") and "Count_v2" not in symbol and "HandleBy" not in symbol
+        call = getattr(exported, symbol)
+        for nvml_code in (*range(1, 30), 999):
+            state.inject(symbol, nvml_code, calls=1)
+            assert call(*((gpu,) if concerns_a_gpu else ()), *room) == nvml_code, symbol
+    assert exported.nvmlShutdown() == 0
+
+
+def test_a_reloaded_driver_forgets_caps_and_locks_and_must_be_initialised_again(
+    state: NvmlState, run_pynvml: RunPynvml
+) -> None:
+    state.gpus["energy_mj"] = 5_000
+    out = run_pynvml(
+        state.path,
+        f"""
+import sys
+from pathlib import Path
+from agent.simulation.nvml.state import GpuModel, NvmlState
+path = Path({str(state.path)!r})
+nv.nvmlInit()
+gpu = nv.nvmlDeviceGetHandleByIndex(0)
+nv.nvmlDeviceSetPowerManagementLimit(gpu, 200_000)
+nv.nvmlDeviceSetGpuLockedClocks(gpu, 210, 900)
+out["locked"] = [nv.nvmlDeviceGetClockInfo(gpu, 1), nv.nvmlDeviceGetCurrentClocksEventReasons(gpu)]
+NvmlState.open(path).reload_driver()
+out["gone"] = [code(nv.nvmlDeviceGetPowerUsage, gpu), code(nv.nvmlDeviceGetCount)]
+nv.nvmlInit()
+gpu = nv.nvmlDeviceGetHandleByIndex(0)
+out["back"] = [nv.nvmlDeviceGetPowerManagementLimit(gpu), nv.nvmlDeviceGetTotalEnergyConsumption(gpu)]
+out["clock"] = [nv.nvmlDeviceGetClockInfo(gpu, 1), nv.nvmlDeviceGetCurrentClocksEventReasons(gpu)]
+NvmlState.create(path, {UUIDS!r}, GpuModel())
+out["replaced"] = code(nv.nvmlDeviceGetPowerUsage, gpu)
+nv.nvmlShutdown()
+nv.nvmlInit()
+out["again"] = code(nv.nvmlDeviceGetPowerUsage, nv.nvmlDeviceGetHandleByIndex(0))
+""",
+    )
+    assert out == {
+        "locked": [900, 2],
+        "gone": [1, 1],
+        "back": [400_000, 0],
+        "clock": [1410, 0],
+        "replaced": 1,
+        "again": 0,
+    }
+
+
+def test_a_gpu_in_mig_mode_has_instances_and_its_limits_are_the_whole_gpus(
+    state: NvmlState, run_pynvml: RunPynvml
+) -> None:
+    state.split(1, "MIG-a", "MIG-b")
+    out = run_pynvml(
+        state.path,
+        """
+nv.nvmlInit()
+gpu = nv.nvmlDeviceGetHandleByIndex(1)
+out["mode"] = nv.nvmlDeviceGetMigMode(gpu)
+count = nv.nvmlDeviceGetMaxMigDeviceCount(gpu)
+out["codes"] = [code(nv.nvmlDeviceGetMigDeviceHandleByIndex, gpu, i) for i in range(count)]
+second = nv.nvmlDeviceGetMigDeviceHandleByIndex(gpu, 1)
+out["uuid"] = nv.nvmlDeviceGetUUID(second)
+out["whole"] = nv.nvmlDeviceGetUUID(nv.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(second))
+out["is"] = [nv.nvmlDeviceIsMigDeviceHandle(handle).value for handle in (gpu, second)]
+out["ids"] = [nv.nvmlDeviceGetGpuInstanceId(second), nv.nvmlDeviceGetComputeInstanceId(second)]
+out["by uuid"] = nv.nvmlDeviceGetUUID(nv.nvmlDeviceGetHandleByUUID("MIG-b"))
+out["refused"] = [code(nv.nvmlDeviceSetPowerManagementLimit, second, 200_000), code(nv.nvmlDeviceGetPowerUsage, second)]
+out["utilisation"] = code(nv.nvmlDeviceGetUtilizationRates, gpu)
+out["limit"] = code(nv.nvmlDeviceSetPowerManagementLimit, gpu, 200_000)
+out["other"] = nv.nvmlDeviceGetMigMode(nv.nvmlDeviceGetHandleByIndex(0))
+""",
+    )
+    assert out == {
+        "mode": [1, 1],
+        "codes": [0, 0, 6, 6, 6, 6, 6],
+        "uuid": "MIG-b",
+        "whole": UUIDS[1],
+        "is": [0, 1],
+        "ids": [2, 0],
+        "by uuid": "MIG-b",
+        "refused": [3, 3],
+        "utilisation": 3,
+        "limit": 0,
+        "other": [0, 0],
+    }
+
+
+def test_an_older_board_lists_its_clocks_and_lacks_the_power_fields(state: NvmlState, run_pynvml: RunPynvml) -> None:
+    state.gpus["no_power_fields"][0] = 1
+    out = run_pynvml(
+        state.path,
+        """
+nv.nvmlInit()
+gpu = nv.nvmlDeviceGetHandleByIndex(0)
+out["fields"] = [value.nvmlReturn for value in nv.nvmlDeviceGetFieldValues(gpu, [185, 186, 83])]
+(memory,) = nv.nvmlDeviceGetSupportedMemoryClocks(gpu)
+clocks = nv.nvmlDeviceGetSupportedGraphicsClocks(gpu, memory)
+out["clocks"] = [min(clocks), max(clocks), len(clocks)]
+""",
+    )
+    assert out == {"fields": [3, 3, 0], "clocks": [210, 1410, 81]}
 
 
 def test_a_foreign_state_file_is_refused(tmp_path: Path, run_pynvml: RunPynvml) -> None:

@@ -40,6 +40,7 @@ class RegisterMap:
     def __init__(
         self, models: Mapping[int, Mapping[str, int | str]], writable: Collection[tuple[int, str]] = ()
     ) -> None:
+        self.base = BASE_ADDRESS
         self.words: list[int] = list(_MARK)
         self._points: dict[tuple[int, str], Point] = {}
         for number, values in models.items():

@@ -1,8 +1,9 @@
 """A SunSpec device over Modbus TCP, from asyncio.
 
-pysunspec2 blocks, so each device has one thread of its own, which also keeps its requests in order. One connection
-is held and scanned once. Any failure hangs up and is reported before the next call connects anew, so that whoever
-uses the device hears of every lost connection: the device behind the next one may have restarted.
+pysunspec2 blocks, so each device has one thread of its own, which also keeps its requests in order. One connection is
+held and scanned once. Any failure hangs up and is reported before the next call connects anew, so that whoever uses
+the device hears of every lost connection: the device behind the next one may have restarted. Devices without a SunSpec
+map are read by agent/registers.py.
 """
 
 from __future__ import annotations
@@ -80,6 +81,15 @@ class SunSpecDevice:
         if self._device is not None:
             self._device.disconnect()
             self._device = None
+
+
+def read_head(model: Any, last: str) -> None:
+    """Read a model down to the point ``last`` only; scale factors below it stay as they were scanned."""
+    points = list(model.points.values())
+    head = points[: 1 + [point.pdef["name"] for point in points].index(last)]
+    data = model.device.read(model.model_addr, head[-1].offset + head[-1].len)
+    for point in head:
+        point.set_mb(data=data[2 * point.offset :], dirty=False)
 
 
 def _connect(device: Any) -> None:

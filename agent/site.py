@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
 
 from agent.battery.device import Battery
+from agent.battery.events import BatteryWatch
 from agent.control.loop import ControlLoop
 from agent.control.readings import Actions, BatteryReading, MeterReading, Mode, Readings
 from agent.control.tuning import Tuning
@@ -55,6 +56,7 @@ class Seen:
     """By METER_COLUMNS."""
     actions: Actions | None = None
     node_alarms: tuple[str, ...] = ()
+    battery_alarms: tuple[str, ...] = ()
     failing: dict[str, str] = field(default_factory=dict)
     """By device or durable file: why it does not work."""
     clock_alarms: tuple[str, ...] = ()
@@ -64,7 +66,7 @@ class Seen:
     def alarms(self) -> tuple[str, ...]:
         """Everything a person should look at."""
         in_force = self.actions.alarms if self.actions else ()
-        return (*self.failing.values(), *self.clock_alarms, *self.node_alarms, *in_force)
+        return (*self.failing.values(), *self.clock_alarms, *self.node_alarms, *self.battery_alarms, *in_force)
 
 
 class SiteAgent:
@@ -89,6 +91,7 @@ class SiteAgent:
         self._clock = clock
         self._tuning = tuning
         self._battery_armed = False
+        self._battery_watch = BatteryWatch()
         self.capped = True
         """Until the first tick found otherwise: a process before this one may have left caps in force."""
         self._last_covered: datetime | None = None
@@ -207,6 +210,7 @@ class SiteAgent:
         if battery is None:
             return None
         try:
+            await battery.beat()
             reading = await battery.read()
             if not self._battery_armed:
                 await battery.arm()
@@ -221,7 +225,14 @@ class SiteAgent:
             self._failing("battery", str(error))
             return None
         self._failing("battery", None)
+        self._tell_of(reading)
         return reading
+
+    def _tell_of(self, reading: BatteryReading) -> None:
+        for event in self._battery_watch.seen(reading):
+            _log.warning("battery", site_id=self.site_id, event_kind=type(event).__name__, **asdict(event))
+        complaints = (*reading.out_of_service, *reading.alarms)
+        self.seen.battery_alarms = tuple(f"battery: {complaint}" for complaint in complaints)
 
     async def _drop(self, battery: Battery, why: BatteryUnsafeError) -> None:
         """A set-point of ours may be in force with nothing to end it: let go of the battery only once it is not."""
@@ -232,6 +243,7 @@ class SiteAgent:
             return
         await battery.close()
         self._devices.battery = None
+        self.seen.battery_alarms = ()
         self._failing("battery", str(why))
 
     async def _apply_caps(self, actions: Actions, budget: SiteBudget | None, now: datetime) -> None:

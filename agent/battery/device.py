@@ -16,6 +16,9 @@ class Battery(Protocol):
     async def read(self) -> BatteryReading:
         """Power, charge and ratings now."""
 
+    async def beat(self) -> None:
+        """Once a second, whether it is commanded or not: show it that its controller lives, where it asks for that."""
+
     async def arm(self) -> None:
         """Set the reversion that stops it when nobody renews its set-point; BatteryUnsafeError if it takes none."""
 

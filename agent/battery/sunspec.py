@@ -1,34 +1,25 @@
-"""A SunSpec battery (models 701, 702, 704 and 713) over Modbus TCP.
+"""A SunSpec battery over Modbus TCP, by whichever models it offers.
 
-It is used only behind its own dead-man: WSetRvrtTms after the last set-point its reversion turns WSetEna off. Those
-values are written and read back on each connection before a set-point goes out on it, because a battery that was
-gone may have restarted without them; every set-point renews the timer and reads all of it back, because a gateway
-before the battery may have kept the connection meanwhile. Reference: SunSpec DER Information Model, model 704, and
-IEEE 1547-2018.
+Models are found by a scan on each connection: what they tell is put together in agent/battery/observation.py, the one
+that commands it is chosen in agent/battery/control.py. It is used only behind its own dead-man, which is written and
+read back on each connection before a set-point goes out on it, because a battery that was gone may have restarted
+without; every set-point renews the timer and reads all of it back, because a gateway before the battery may have kept
+the connection meanwhile. Reference: SunSpec DER Information Model, and IEEE 1547-2018.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sunspec2.modbus.modbus import ModbusClientException
-
-from agent.battery.device import REVERT_AFTER_S
+from agent.battery.control import Control, control_of
+from agent.battery.heartbeat import Heartbeat
+from agent.battery.observation import Observed, observe
 from agent.control.readings import BatteryReading
 from agent.errors import BatteryError, BatteryUnsafeError
 from agent.modbus import SunSpecDevice, SunSpecError
 from grid.units import W_PER_KW
-
-MEASUREMENT, RATINGS, CONTROL, CAPACITY = 701, 702, 704, 713
-
-_ON, _OFF = 1, 0
-_WATTS_MODE = 1
-_DEAD_MAN = {"WSetRvrt": 0, "WSetEnaRvrt": _OFF, "WSetRvrtTms": REVERT_AFTER_S}
-# What it is set to, else what it was built for.
-_MOST_DISCHARGE = ("WDisChaRteMax", "WDisChaRteMaxRtg", "WMax", "WMaxRtg")
-_MOST_CHARGE = ("WChaRteMax", "WChaRteMaxRtg", "WMax", "WMaxRtg")
 
 T = TypeVar("T")
 
@@ -39,19 +30,24 @@ class SunSpecBattery:
     def __init__(self, host: str, port: int, unit: int, *, discharge_positive: bool = True) -> None:
         self._device = SunSpecDevice(host, port, unit)
         self._sign = 1.0 if discharge_positive else -1.0
+        self._heartbeat = Heartbeat()
         self._armed = False
         """On the connection there is now."""
         self._commanded = True
         """Until it was released once: a process before this one may have left a set-point."""
 
     async def read(self) -> BatteryReading:
-        """Power, charge and ratings. Raises BatteryError."""
-        return await self._call(self._read)
+        """Power, charge, limits and state. Raises BatteryError."""
+        return self._reading(await self._call(observe))
+
+    async def beat(self) -> None:
+        """Show it that its controller lives, and see that it does, where it has a heartbeat. Raises BatteryError."""
+        await self._call(self._heartbeat.beat)
 
     async def arm(self) -> None:
         """Write the dead-man and read it back. Raises BatteryUnsafeError when it was not taken."""
         self._armed = False
-        await self._call(_arm)
+        await self._call(lambda device: _control(device).arm(device))
         self._armed = True
 
     async def set_power(self, power_kw: float) -> None:
@@ -59,15 +55,15 @@ class SunSpecBattery:
         if not self._armed:
             raise BatteryError("the battery's dead-man is not armed on this connection: arm it before a set-point")
         self._commanded = True
-        watts = self._sign * power_kw * W_PER_KW
+        discharge_w = power_kw * W_PER_KW
         try:
-            await self._call(lambda device: _set(device, watts))
+            await self._call(lambda device: _control(device).set(device, discharge_w, self._sign))
         except BatteryError:
             self._armed = False
             raise
 
     async def release(self) -> None:
-        """WSetEna off, once. Raises BatteryError."""
+        """Take the set-point back, once. Raises BatteryError."""
         if self._commanded:
             await self._call(_disable)
             self._commanded = False
@@ -83,85 +79,45 @@ class SunSpecBattery:
             self._armed = False
             raise BatteryError(f"battery {error}: check its address in [battery] and its network") from error
 
-    def _read(self, device: Any) -> BatteryReading:
-        measurement, ratings, capacity = (_model(device, n) for n in (MEASUREMENT, RATINGS, CAPACITY))
-        measurement.W.read()
-        ratings.read()
-        capacity.read()
+    def _reading(self, seen: Observed) -> BatteryReading:
+        power_w = _needed(seen.power_w, "power (W of SunSpec model 701, or 101 to 103)")
+        soc_pct = _needed(seen.soc_pct, "SoC (SunSpec model 713 or 802, or ChaState of 124)")
+        energy_wh = _needed(seen.energy_wh, "WHRtg (SunSpec model 713 or 802, or 120)")
+        most_w = _needed(seen.max_discharge_w, "most discharge (SunSpec model 702 or 802, or 120)")
+        least_w = _needed(seen.max_charge_w, "most charge (SunSpec model 702 or 802, or 120)")
+        health_pct = 100.0 if seen.soh_pct is None else seen.soh_pct
+        in_service = not seen.out_of_service
         return BatteryReading(
-            power_kw=self._sign * _value(measurement, "W") / W_PER_KW,
-            soc_pct=_value(capacity, "SoC"),
-            energy_kwh=_value(capacity, "WHRtg") / W_PER_KW,
-            max_discharge_kw=_value(ratings, *_MOST_DISCHARGE) / W_PER_KW,
-            max_charge_kw=_value(ratings, *_MOST_CHARGE) / W_PER_KW,
+            power_kw=self._sign * power_w / W_PER_KW,
+            soc_pct=soc_pct,
+            energy_kwh=energy_wh / W_PER_KW * health_pct / 100.0,
+            max_discharge_kw=most_w / W_PER_KW if in_service else 0.0,
+            max_charge_kw=least_w / W_PER_KW if in_service else 0.0,
+            soc_min_pct=0.0 if seen.soc_min_pct is None else seen.soc_min_pct,
+            soc_max_pct=100.0 if seen.soc_max_pct is None else seen.soc_max_pct,
+            slew_kw_per_s=math.inf if seen.slew_pct_per_s is None else seen.slew_pct_per_s / 100.0 * most_w / W_PER_KW,
+            soh_pct=seen.soh_pct,
+            alarms=seen.alarms + self._heartbeat.alarms(),
+            out_of_service=seen.out_of_service,
         )
 
 
-def _arm(device: Any) -> None:
-    control = _control(device)
-    for name, value in _DEAD_MAN.items():
-        point = control.points[name]
-        if point.value is None:
-            raise BatteryUnsafeError(f"the battery has no {name}: without a dead-man it is not used")
-        point.cvalue = value
-        # A refused write is judged as any other: by what reads back.
-        with contextlib.suppress(ModbusClientException):
-            point.write()
-    control.read()
-    if wrong := _not_as(control, _DEAD_MAN):
-        raise BatteryUnsafeError(f"the battery took no dead-man, {wrong}: it is not used")
-
-
-def _set(device: Any, watts: float) -> None:
-    control = _control(device)
-    # They lie side by side and go out as one write: there is no moment with only some of them in force.
-    control.WSetEna.value = _ON
-    control.WSetMod.value = _WATTS_MODE
-    control.WSet.cvalue = watts
-    control.write()
-    control.read()
-    wrong = _not_as(control, {**_DEAD_MAN, "WSetEna": _ON})
-    if not wrong and control.WSetRvrtRem.cvalue == 0:
-        wrong = "it shows WSetRvrtRem 0 though its timer should run"
-    if wrong:
-        _disable(device)
-        raise BatteryError(
-            f"the battery is not behind its dead-man, {wrong}: the set-point is taken back, it is armed anew"
+def _control(device: Any) -> Control:
+    control = control_of(device)
+    if control is None:
+        raise BatteryUnsafeError(
+            "the battery has no SunSpec model 704 and no 124: it takes no set-point and no dead-man"
         )
-
-
-def _not_as(control: Any, wanted: Mapping[str, int]) -> str:
-    """What it shows instead; empty when it shows all of it."""
-    return ", ".join(
-        f"it shows {name} {shown} for {value}"
-        for name, value in wanted.items()
-        if (shown := control.points[name].cvalue) != value
-    )
+    return control
 
 
 def _disable(device: Any) -> None:
-    if CONTROL not in device.models:
-        return  # it holds no set-point either
-    control = _control(device)
-    control.WSetEna.value = _OFF
-    control.WSetEna.write()
+    control = control_of(device)
+    if control is not None:  # else it holds no set-point either
+        control.disable(device)
 
 
-def _control(device: Any) -> Any:
-    if CONTROL not in device.models:
-        raise BatteryUnsafeError("the battery has no SunSpec model 704: it takes no set-point and no dead-man")
-    return device.models[CONTROL][0]
-
-
-def _model(device: Any, number: int) -> Any:
-    if number not in device.models:
-        raise BatteryError(f"the battery has no SunSpec model {number}: it is not a storage this agent can use")
-    return device.models[number][0]
-
-
-def _value(model: Any, *names: str) -> float:
-    """The first of these points that the battery has."""
-    for name in names:
-        if (value := model.points[name].cvalue) is not None:
-            return float(value)
-    raise BatteryError(f"the battery shows no {names[0]}: it is not a storage this agent can use")
+def _needed(value: float | None, name: str) -> float:
+    if value is None:
+        raise BatteryError(f"the battery shows no {name}: it is not a storage this agent can use")
+    return value

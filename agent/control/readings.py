@@ -6,6 +6,7 @@ loop never sees a made-up number.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -32,6 +33,15 @@ class BatteryReading:
     """What it holds when full."""
     max_discharge_kw: float
     max_charge_kw: float
+    soc_min_pct: float = 0.0
+    """Where its maker or its owner on site ends discharging; our own reserve is on top."""
+    soc_max_pct: float = 100.0
+    slew_kw_per_s: float = math.inf
+    soh_pct: float | None = None
+    alarms: tuple[str, ...] = ()
+    """What it complains of, by SunSpec's names."""
+    out_of_service: tuple[str, ...] = ()
+    """Why it gives and takes nothing (its two limits are 0 then); empty when it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,9 @@
 """What the battery may do each second, and when it may refill.
 
 Discharge is bounded by its rating, the energy above its reserve and the site's own load (never export); charge by
-its rating and the room left. The energy bounds look a minute ahead, so the battery fades out instead of stopping.
+its rating and the room left. The reserve is the higher of the site's and the battery's own, and on top of it what the
+rest of the event needs. The energy bounds look a minute ahead, so the battery fades out instead of stopping. Both are
+within what its ramp reaches by the next second; where that is too slow to stay inside them, it goes as far as it can.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from grid.units import SECONDS_PER_HOUR
 EFFICIENCY = 0.95
 """One way."""
 FADE_S = 60.0
+TICK_S = 1.0
 RECHARGE_SHARE = 0.25
 """Of the charge rating, at most, when refilling."""
 
@@ -32,18 +35,34 @@ class BatteryBounds:
 
 def held_for_kw(battery: BatteryReading, tuning: Tuning) -> float:
     """The discharge its energy above the reserve holds for the time it is offered for."""
-    above_kwh = max(0.0, battery.soc_pct - tuning.soc_reserve_pct) / 100.0 * battery.energy_kwh * EFFICIENCY
+    above_kwh = max(0.0, battery.soc_pct - reserve_pct(battery, tuning)) / 100.0 * battery.energy_kwh * EFFICIENCY
     return min(battery.max_discharge_kw, above_kwh * SECONDS_PER_HOUR / tuning.battery_hold_s)
 
 
-def bounds(battery: BatteryReading, tuning: Tuning, *, load_kw: float, may_charge: bool) -> BatteryBounds:
-    """``load_kw``: what the meter would read with the battery at rest."""
-    per_pct_kw = battery.energy_kwh / 100.0 * SECONDS_PER_HOUR / FADE_S
-    above_reserve_kw = max(0.0, battery.soc_pct - tuning.soc_reserve_pct) * per_pct_kw * EFFICIENCY
-    room_kw = max(0.0, tuning.soc_max_pct - battery.soc_pct) * per_pct_kw / EFFICIENCY
-    return BatteryBounds(
+def reserve_pct(battery: BatteryReading, tuning: Tuning) -> float:
+    """The charge that stays in it, for the site's backup or by the battery's own limit. Unit: % of full."""
+    return max(tuning.soc_reserve_pct, battery.soc_min_pct)
+
+
+def bounds(
+    battery: BatteryReading, tuning: Tuning, *, load_kw: float, may_charge: bool, event_needs_kwh: float = 0.0
+) -> BatteryBounds:
+    """``load_kw``: what the meter would read with the battery at rest.
+
+    ``event_needs_kwh``: what it must still give later in the event, at its AC side.
+    """
+    per_kwh_kw = SECONDS_PER_HOUR / FADE_S
+    per_pct_kwh = battery.energy_kwh / 100.0
+    above_kwh = (battery.soc_pct - reserve_pct(battery, tuning)) * per_pct_kwh * EFFICIENCY - event_needs_kwh
+    full_pct = min(tuning.soc_max_pct, battery.soc_max_pct)
+    room_kw = max(0.0, full_pct - battery.soc_pct) * per_pct_kwh / EFFICIENCY * per_kwh_kw
+    allowed = BatteryBounds(
         lowest_kw=-min(battery.max_charge_kw, room_kw) if may_charge else 0.0,
-        highest_kw=max(0.0, min(battery.max_discharge_kw, above_reserve_kw, load_kw)),
+        highest_kw=max(0.0, min(battery.max_discharge_kw, max(0.0, above_kwh) * per_kwh_kw, load_kw)),
+    )
+    reach_kw = battery.slew_kw_per_s * TICK_S
+    return BatteryBounds(
+        lowest_kw=allowed.clip(battery.power_kw - reach_kw), highest_kw=allowed.clip(battery.power_kw + reach_kw)
     )
 
 

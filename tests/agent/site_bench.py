@@ -64,6 +64,9 @@ class FakeBattery:
         self.told: list[str] = []
         self.unsafe = self.silent = self.keeps_set_point = False
 
+    async def beat(self) -> None:
+        """It asks for none."""
+
     async def read(self) -> BatteryReading:
         if self.silent:
             raise BatteryError("battery silent: check it")

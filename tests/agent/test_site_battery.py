@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.battery.sunspec import SunSpecBattery
-from agent.simulation.battery import CONTROL, Battery
+from agent.simulation.battery import BANK, CONTROL, MASTER, BankBattery, Battery
 from agent.simulation.modbus import ModbusDevice
 from agent.site import SiteAgent
 from grid.clock import VirtualClock
@@ -31,6 +31,31 @@ async def test_a_battery_that_comes_back_without_a_dead_man_is_released_before_i
             await tick(bench, agent, 2)
     assert plant.registers.get(CONTROL, "WSetEna") == 0
     assert any("it is not used" in alarm for alarm in agent.seen.alarms)
+    bench.close()
+
+
+async def test_each_tick_beats_and_tells_of_alarms_and_trips(tmp_path: Path) -> None:
+    plant = BankBattery(reference_site(battery={"power_kw": 2.0}), VirtualClock(START))
+    bench = Bench(tmp_path)
+    async with ModbusDevice(plant.registers, plant.written) as server:
+        battery = SunSpecBattery("127.0.0.1", server.port, 1)
+        agent = bench.agent_of(bench.node, battery)
+        await tick(bench, agent, 3)
+        assert plant.registers.get(MASTER, "ControllerHb") == 3
+        assert not agent.seen.alarms
+        plant.registers.put(BANK, "Evt1", 1 << 1)
+        plant.trip()
+        await tick(bench, agent, 1)
+        assert agent.seen.alarms == (
+            "battery: fault (701 InvSt)",
+            "battery: fault (802 State)",
+            "battery: OVER_TEMP_ALARM (802 Evt1)",
+        )
+        plant.reset()
+        plant.registers.put(BANK, "Evt1", 0)
+        await tick(bench, agent, 1)
+        assert not agent.seen.alarms
+        await battery.close()
     bench.close()
 
 

@@ -1,23 +1,22 @@
 """Splitting what GPUs may draw over jobs so that the site loses least.
 
-Minimise the value of lost throughput, sum of n_j price_j (1 - theta_j(p_j)), with the sum of powers at most the
-budget and theta_j at least the floor of the job's tier. Curves are concave and piecewise linear, so sorting all of
-their segments once by cost per W and filling from the cheapest gives the exact optimum. A bound on a GPU frees only
-what its demand has above it, and costs throughput only while it bites, so a segment's width is what it frees on
-average and its cost per kWh is the curve's. The cost of the last segment touched, the water level, is the site's
-marginal cost of flexibility.
+Minimise the value of lost throughput, sum of n_j w_j (1 - theta_j(p_j)), with the sum of powers at most the budget
+and every job between its floor and what its rack and feed let it draw. w_j is the job's price times its debit
+(agent.workloads.ledger). Curves are concave, so filling their pieces in order of cost is the exact optimum
+(agent.control.waterfill). The cost of the last piece touched, the water level, is the site's marginal cost of
+flexibility.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agent.control.demand import Demand
+from agent.control.pieces import CurveTable, Cuts
+from agent.control.waterfill import LEAST_TAKEN, Floats, Pieces, cheapest_first, fill_one
 from agent.workloads.curves import PUBLISHED, PowerCurve
 from agent.workloads.jobs import Job
 from grid.units import W_PER_KW
@@ -39,9 +38,9 @@ class CapClass:
         return self.curve.power_at_throughput(self.floor)
 
     @classmethod
-    def of(cls, job: Job) -> CapClass | None:
+    def of(cls, job: Job, curves: Mapping[str, PowerCurve] = PUBLISHED) -> CapClass | None:
         """None for a job that caps do not reach: no tier to spend, or no curve (decode)."""
-        curve = PUBLISHED.get(job.workload)
+        curve = curves.get(job.workload)
         if curve is None or job.tier.floor >= 1.0:
             return None
         return cls(
@@ -62,6 +61,12 @@ class Scale:
     cost_gain: float
     """The gain its costs are reckoned with: held during an event, so that classes of like cost do not swap places."""
     demand: Demand
+    debit: float = 1.0
+    """How much dearer its loss is for the allowance it has spent."""
+    least_w: float | None = None
+    """Bound per GPU below which it may not go now, in the curve's watts; None: the class's own floor."""
+    most_w: float | None = None
+    """Bound per GPU that its racks and feeds impose, in the curve's watts; None: none. A floor gives way to it."""
 
     @property
     def kw_per_curve_w(self) -> float:
@@ -91,83 +96,135 @@ class Allocation:
     """What the floors left undone; 0 when the budget is met."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Known:
+    """What stays the same from call to call while the classes that are there keep their demand."""
+
+    class_ids: tuple[str, ...]
+    demands: tuple[Demand, ...]
+    cuts: Cuts
+    floor_w: Floats
+    max_w: Floats
+    usd_per_wh: Floats
+    """Of each piece, undebited."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Now:
+    """One call's problem."""
+
+    pieces: Pieces
+    room_kw: Floats
+    """What may be taken of each piece, beyond what racks and feeds take."""
+    top_w: Floats
+    least_w: Floats
+    draw_kw: Floats
+    """What each class draws under racks and feeds alone."""
+
+    @property
+    def full_kw(self) -> float:
+        return float(self.draw_kw.sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SiteCurves:
+    """The site's cost curves as arrays, class by class."""
+
+    class_ids: tuple[str, ...]
+    pieces: Pieces
+    top_w: Floats
+    least_w: Floats
+    full_kw: Floats
+    """What each class draws at its top."""
+
+
 class Allocator:
-    """Fills the segments of a fixed set of classes, whose demand, gain and count may change with every call."""
+    """Fills the pieces of a fixed set of classes, whose demand, gain, count and bounds may change with every call."""
 
     def __init__(self, classes: Sequence[CapClass]) -> None:
-        self._classes = {c.class_id: c for c in classes}
-        self._cut: dict[str, tuple[Demand, tuple[_Piece, ...]]] = {}
+        self._row = {c.class_id: row for row, c in enumerate(classes)}
+        self._table = CurveTable([c.curve for c in classes], [c.floor_w for c in classes])
+        self._price = np.array([c.price_usd_per_gpu_hour for c in classes])
+        self._known = self._learn((), ())
 
     def full_kw(self, scales: Mapping[str, Scale]) -> float:
-        """What the classes draw uncapped."""
-        return sum(
-            scale.kw_per_curve_w * scale.demand.mean_under(self._classes[class_id].curve.max_power_w)
-            for class_id, scale in scales.items()
+        """What the classes draw with no cap but what racks and feeds impose."""
+        return self._now(scales).full_kw
+
+    def curves(self, scales: Mapping[str, Scale]) -> SiteCurves:
+        """All cost curves as arrays, for the worker that keeps racks and feeds: as if these imposed nothing."""
+        now = self._now({class_id: replace(scale, most_w=None) for class_id, scale in scales.items()})
+        return SiteCurves(
+            class_ids=self._known.class_ids,
+            pieces=now.pieces,
+            top_w=now.top_w,
+            least_w=now.least_w,
+            full_kw=now.draw_kw,
         )
 
     def steps(self, scales: Mapping[str, Scale]) -> list[Step]:
-        """The whole cost curve of GPU power, cheapest first, from uncapped to the floors."""
-        found = [
-            Step(
-                class_id=class_id,
-                from_w=piece.from_w,
-                to_w=piece.to_w,
-                kw=piece.freed_w * scale.kw_per_curve_w,
-                usd_per_kwh=piece.usd_per_wh * W_PER_KW / scale.cost_gain,
-            )
-            for class_id, scale in scales.items()
-            for piece in self._pieces(class_id, scale.demand)
+        """The whole cost curve of GPU power, cheapest first, down to the floors."""
+        now = self._now(scales)
+        pieces, ids = now.pieces, self._known.class_ids
+        order = cheapest_first(pieces)
+        order = order[now.room_kw[order] > 0]
+        share = now.room_kw[order] / pieces.kw[order]
+        from_w = np.minimum(pieces.from_w, now.top_w[pieces.unit])[order]
+        to_w = from_w - (pieces.from_w - pieces.to_w)[order] * share
+        columns = (pieces.unit[order], from_w, to_w, now.room_kw[order], pieces.usd_per_kwh[order])
+        return [
+            Step(class_id=ids[unit], from_w=high, to_w=low, kw=kw, usd_per_kwh=cost)
+            for unit, high, low, kw, cost in zip(*(column.tolist() for column in columns), strict=True)
         ]
-        order = np.argsort([s.usd_per_kwh for s in found], kind="stable")
-        return [found[i] for i in order]
 
     def allocate(self, budget_kw: float, scales: Mapping[str, Scale]) -> Allocation:
         """The cheapest bounds under which the classes draw ``budget_kw``, or the floors when it cannot be met."""
-        need_kw = max(0.0, self.full_kw(scales) - budget_kw)
-        steps = self.steps(scales)
-        width_kw: NDArray[np.float64] = np.array([s.kw for s in steps])
-        taken_kw = np.clip(need_kw - (np.cumsum(width_kw) - width_kw), 0.0, width_kw)
-        power_w = {class_id: self._classes[class_id].curve.max_power_w for class_id in scales}
-        marginal = 0.0
-        for step, taken in zip(steps, taken_kw, strict=True):
-            if taken > 0:
-                power_w[step.class_id] = step.from_w - (step.from_w - step.to_w) * float(taken) / step.kw
-                marginal = step.usd_per_kwh
+        now = self._now(scales)
+        need_kw = max(0.0, now.full_kw - budget_kw)
+        taken = fill_one(need_kw, now.room_kw, cheapest_first(now.pieces))
+        bounds_w = now.pieces.bounds_w(taken, now.top_w, now.room_kw)
+        touched = taken > LEAST_TAKEN * now.pieces.kw
         return Allocation(
-            power_w=power_w,
-            marginal_usd_per_kwh=marginal,
-            short_kw=max(0.0, need_kw - float(width_kw.sum())),
+            power_w=dict(zip(self._known.class_ids, bounds_w.tolist(), strict=True)),
+            marginal_usd_per_kwh=float(now.pieces.usd_per_kwh[touched].max(initial=0.0)),
+            short_kw=max(0.0, need_kw - float(now.room_kw.sum())),
         )
 
-    def _pieces(self, class_id: str, demand: Demand) -> tuple[_Piece, ...]:
-        """Pieces of a class's curve cut at the knees of its demand; kept until the demand changes."""
-        known = self._cut.get(class_id)
-        if known is None or known[0] is not demand:
-            known = self._cut[class_id] = (demand, tuple(_cut(self._classes[class_id], demand)))
-        return known[1]
+    def _now(self, scales: Mapping[str, Scale]) -> _Now:
+        values = tuple(scales.values())
+        known, ids = self._known, tuple(scales)
+        if ids != known.class_ids or any(v.demand is not d for v, d in zip(values, known.demands, strict=True)):
+            known = self._known = self._learn(ids, tuple(v.demand for v in values))
+        cuts = known.cuts
+        kw_per_w = np.array([v.kw_per_curve_w for v in values])
+        per_gain = np.array([v.debit * W_PER_KW / v.cost_gain for v in values])
+        most_w = np.array([np.inf if v.most_w is None else v.most_w for v in values])
+        least_w = np.array([np.nan if v.least_w is None else v.least_w for v in values])
+        least_w = np.where(np.isnan(least_w), known.floor_w, least_w)
+        pieces = Pieces(
+            unit=cuts.job,
+            from_w=cuts.from_w,
+            to_w=cuts.to_w,
+            kw=cuts.freed_w * kw_per_w[cuts.job],
+            usd_per_kwh=known.usd_per_wh * per_gain[cuts.job],
+        )
+        top_w = np.minimum(known.max_w, most_w)
+        return _Now(
+            pieces=pieces,
+            room_kw=pieces.between(least_w, top_w),
+            top_w=top_w,
+            least_w=least_w,
+            draw_kw=known.cuts.full_w * kw_per_w - pieces.freed_kw(top_w),
+        )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Piece:
-    from_w: float
-    to_w: float
-    freed_w: float
-    """Mean power per GPU it frees."""
-    usd_per_wh: float
-
-
-def _cut(cap_class: CapClass, demand: Demand) -> Iterator[_Piece]:
-    """From the top down; pieces that free nothing are left out."""
-    knees_w = demand.knees_w()
-    for segment in cap_class.curve.segments_down_to(cap_class.floor_w):
-        inside = (k for k in knees_w if segment.power_lo_w < k < segment.power_hi_w)
-        ends_w = sorted({segment.power_hi_w, segment.power_lo_w, *inside}, reverse=True)
-        for from_w, to_w in pairwise(ends_w):
-            freed_w = demand.mean_under(from_w) - demand.mean_under(to_w)
-            if freed_w > 0:
-                yield _Piece(
-                    from_w=from_w,
-                    to_w=to_w,
-                    freed_w=freed_w,
-                    usd_per_wh=segment.slope_per_w * cap_class.price_usd_per_gpu_hour,
-                )
+    def _learn(self, ids: tuple[str, ...], demands: tuple[Demand, ...]) -> _Known:
+        rows = np.array([self._row[i] for i in ids], dtype=np.intp)
+        cuts = self._table.cut(rows, demands)
+        return _Known(
+            class_ids=ids,
+            demands=demands,
+            cuts=cuts,
+            floor_w=self._table.floor_w[rows],
+            max_w=self._table.max_w[rows],
+            usd_per_wh=cuts.slope_per_w * self._price[rows[cuts.job]],
+        )

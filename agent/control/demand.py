@@ -7,7 +7,6 @@ uncapped minute, second by second, and its mean power under a bound p is the mea
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +16,7 @@ from agent.workloads.curves import PowerCurve
 
 WINDOW_S = 60
 ENOUGH_S = 10
-PIECES = 8
-"""Into how many equally likely pieces the demand is cut for allocation."""
+"""Seconds of it seen before a class is described by them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,25 +38,3 @@ class Demand:
     def mean_under(self, bound_w: float) -> float:
         """Mean power per GPU when it cannot exceed ``bound_w``. Unit: W."""
         return float(np.minimum(self.samples_w, bound_w).mean())
-
-    def knees_w(self) -> list[float]:
-        """Powers at which the share of time a bound bites changes, from the lowest to the highest demand."""
-        return sorted({float(q) for q in np.quantile(self.samples_w, np.linspace(0, 1, PIECES + 1))})
-
-
-class DemandWindow:
-    """The last uncapped minute of one class."""
-
-    def __init__(self, curve: PowerCurve) -> None:
-        self._curve = curve
-        self._power_w: deque[float] = deque(maxlen=WINDOW_S)
-
-    def observe(self, power_w: float) -> None:
-        """Take in one sample of power per GPU, uncapped."""
-        self._power_w.append(power_w)
-
-    @property
-    def demand(self) -> Demand:
-        if len(self._power_w) < ENOUGH_S:
-            return Demand.full(self._curve)
-        return Demand.seen(np.array(self._power_w))

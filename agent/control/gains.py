@@ -2,16 +2,20 @@
 
 Published curves are for another site's GPUs; a real class differs in silicon, load and phase. Its gain is the
 exponentially weighted mean of measured over predicted power, where the prediction clips the class's demand at the
-caps in force and follows them with the lag caps have.
+caps in force and follows them with the lag caps have. All classes at once: a site has thousands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from agent.control.allocate import CapClass, Scale
-from agent.control.demand import Demand, DemandWindow
+from agent.control.demand import ENOUGH_S, WINDOW_S, Demand
 from agent.control.readings import ClassReading
+from agent.control.waterfill import Floats, Ints
+from agent.workloads.curves import CapTable
 from grid.units import W_PER_KW
 
 LAG_TIME_S = 1.5
@@ -23,47 +27,67 @@ class LearnedGains:
     """Demand and gain of every class."""
 
     def __init__(self, classes: Sequence[CapClass], *, time_s: float) -> None:
-        self._classes = {c.class_id: c for c in classes}
+        count = len(classes)
+        self._ids = [c.class_id for c in classes]
         self._share = 1.0 / time_s
-        self._windows = {c.class_id: DemandWindow(c.curve) for c in classes}
-        self._demand = {c.class_id: Demand.full(c.curve) for c in classes}
-        self._predicted_w: dict[str, float] = {}
-        self._gain: dict[str, float] = {}
-        self._cost_gain: dict[str, float] = {}
+        self._caps = CapTable([c.curve for c in classes])
+        self._full = [Demand.full(c.curve) for c in classes]
+        self._window_w = np.zeros((count, WINDOW_S))
+        """The last uncapped minute of each class in no order; 0 where nothing was seen yet."""
+        self._seen_s = np.zeros(count, dtype=np.intp)
+        self._demand = list(self._full)
+        self._behind = np.zeros(count, dtype=bool)
+        """Whose ``_demand`` is older than its window."""
+        self._predicted_w = np.full(count, np.nan)
+        self._gain = np.full(count, np.nan)
+        self._cost_gain = np.full(count, np.nan)
 
     def observe(self, readings: Mapping[str, ClassReading], caps_w: Mapping[str, float], *, uncapped: bool) -> None:
         """Take in one second; ``uncapped`` says that nothing of ours has been in force for a while."""
-        for class_id, cap_class in self._classes.items():
-            reading = readings.get(class_id)
-            if reading is None or reading.gpu_count == 0:
-                continue
-            power_w = reading.power_kw * W_PER_KW / reading.gpu_count
-            if uncapped:
-                self._windows[class_id].observe(reading.instant_kw * W_PER_KW / reading.gpu_count)
-                self._demand[class_id] = self._windows[class_id].demand
-            self._learn(cap_class, power_w, caps_w.get(class_id))
-            if uncapped:
-                self._cost_gain[class_id] = self._gain[class_id]
+        found = [readings.get(class_id) for class_id in self._ids]
+        there = [(row, r) for row, r in enumerate(found) if r is not None and r.gpu_count > 0]
+        if not there:
+            return
+        rows = np.array([row for row, _ in there])
+        per_gpu = W_PER_KW / np.array([r.gpu_count for _, r in there])
+        if uncapped:
+            self._window_w[rows, self._seen_s[rows] % WINDOW_S] = np.array([r.instant_kw for _, r in there]) * per_gpu
+            self._seen_s[rows] += 1
+            self._behind[rows] = self._seen_s[rows] >= ENOUGH_S
+        bound_w = self._caps.power_w(rows, np.array([caps_w.get(self._ids[row], np.inf) for row, _ in there]))
+        self._learn(rows, np.array([r.power_kw for _, r in there]) * per_gpu, bound_w)
+        if uncapped:
+            self._cost_gain[rows] = self._gain[rows]
 
-    def _learn(self, cap_class: CapClass, power_w: float, cap_w: float | None) -> None:
-        class_id, curve, demand = cap_class.class_id, cap_class.curve, self._demand[cap_class.class_id]
-        settled_w = demand.mean_under(curve.max_power_w if cap_w is None else curve.power_at_cap(cap_w))
-        before_w = self._predicted_w.get(class_id, settled_w)
+    def _learn(self, rows: Ints, power_w: Floats, bound_w: Floats) -> None:
+        settled_w = self._mean_under(rows, bound_w)
+        before_w = np.where(np.isnan(self._predicted_w[rows]), settled_w, self._predicted_w[rows])
         predicted_w = before_w + (settled_w - before_w) * min(1.0, 1.0 / LAG_TIME_S)
-        self._predicted_w[class_id] = predicted_w
+        self._predicted_w[rows] = predicted_w
         seen = power_w / predicted_w
-        gain = self._gain.get(class_id, seen)
-        self._gain[class_id] = min(MOST_GAIN, max(LEAST_GAIN, gain + (seen - gain) * self._share))
+        gain = np.where(np.isnan(self._gain[rows]), seen, self._gain[rows])
+        self._gain[rows] = np.clip(gain + (seen - gain) * self._share, LEAST_GAIN, MOST_GAIN)
+
+    def _mean_under(self, rows: Ints, bound_w: Floats) -> Floats:
+        """Mean power per GPU of these classes under a bound each, by their demand."""
+        clipped_w = np.minimum(self._window_w[rows], bound_w[:, None]).sum(axis=1)
+        seen_s = np.minimum(self._seen_s[rows], WINDOW_S)
+        full_w = np.minimum(self._caps.max_w[rows], bound_w)
+        return np.where(seen_s >= ENOUGH_S, clipped_w / np.maximum(seen_s, 1), full_w)
 
     def scales(self, readings: Mapping[str, ClassReading]) -> dict[str, Scale]:
         """Count, demand and gain of every class that is there."""
+        for row in np.flatnonzero(self._behind).tolist():
+            self._demand[row] = Demand.seen(self._window_w[row, : self._seen_s[row]].copy())
+        self._behind[:] = False
+        gain, cost_gain = (np.where(np.isnan(g), 1.0, g).tolist() for g in (self._gain, self._cost_gain))
         return {
             class_id: Scale(
                 gpu_count=readings[class_id].gpu_count,
-                gain=self._gain.get(class_id, 1.0),
-                cost_gain=self._cost_gain.get(class_id, 1.0),
-                demand=self._demand[class_id],
+                gain=gain[row],
+                cost_gain=cost_gain[row],
+                demand=self._demand[row],
             )
-            for class_id in self._classes
+            for row, class_id in enumerate(self._ids)
             if class_id in readings
         }

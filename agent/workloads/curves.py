@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 SWEEP_CAPS_W = (100.0, 200.0, 250.0, 300.0, 350.0, 400.0)
 """Caps of the sweep, per GPU. Unit: W."""
@@ -28,16 +28,6 @@ class SweepPoint:
     """Share of the uncapped throughput."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """A straight piece of a curve, from its top downwards."""
-
-    power_hi_w: float
-    power_lo_w: float
-    slope_per_w: float
-    """Throughput share lost per W given up, per GPU."""
-
-
 class PowerCurve:
     """Throughput against power per GPU, concave, from a sweep of caps. Needs two points or more."""
 
@@ -45,45 +35,61 @@ class PowerCurve:
         ordered = sorted(points, key=lambda p: p.power_w)
         if len(ordered) < 2:
             raise ValueError("a power curve needs two points or more")
-        self._power_w = np.array([p.power_w for p in ordered])
-        self._cap_w = np.array([p.cap_w for p in ordered])
+        self.power_w = np.array([p.power_w for p in ordered])
+        """Of each point of the sweep, rising. Unit: W per GPU."""
+        self.cap_w = np.array([p.cap_w for p in ordered])
+        """Caps of these points."""
         hull = _upper_hull([(p.power_w, p.throughput) for p in ordered])
-        self._hull_w = np.array([w for w, _ in hull])
-        self._hull_theta = np.array([theta for _, theta in hull])
+        self.hull_w = np.array([w for w, _ in hull])
+        """Powers at which the slope changes, ends included, rising. Unit: W per GPU."""
+        self.hull_theta = np.array([theta for _, theta in hull])
+        """Throughput there."""
 
     @property
     def max_power_w(self) -> float:
         """Power per GPU uncapped."""
-        return float(self._power_w[-1])
+        return float(self.power_w[-1])
 
     def throughput(self, power_w: float) -> float:
         """Share of uncapped throughput at a power; flat outside the sweep."""
-        return float(np.interp(power_w, self._hull_w, self._hull_theta))
+        return float(np.interp(power_w, self.hull_w, self.hull_theta))
 
     def power_at_throughput(self, theta: float) -> float:
         """The lowest power per GPU that keeps ``theta``. Unit: W."""
-        return float(np.interp(theta, self._hull_theta, self._hull_w))
+        return float(np.interp(theta, self.hull_theta, self.hull_w))
 
     def cap_at_power(self, power_w: float) -> float:
         """The cap that brings a GPU to ``power_w``. Unit: W."""
-        return float(np.interp(power_w, self._power_w, self._cap_w))
+        return float(np.interp(power_w, self.power_w, self.cap_w))
 
     def power_at_cap(self, cap_w: float) -> float:
         """Power per GPU under a cap. Unit: W."""
-        return float(np.interp(cap_w, self._cap_w, self._power_w))
+        return float(np.interp(cap_w, self.cap_w, self.power_w))
 
-    def segments_down_to(self, floor_w: float) -> list[Segment]:
-        """The curve's pieces from the top down to ``floor_w``; slopes never fall."""
-        pieces: list[Segment] = []
-        ends = list(zip(self._hull_w, self._hull_theta, strict=True))
-        for (lo_w, lo_theta), (hi_w, hi_theta) in reversed(list(pairwise(ends))):
-            if hi_w <= floor_w:
-                break
-            slope = (hi_theta - lo_theta) / (hi_w - lo_w)
-            pieces.append(
-                Segment(power_hi_w=float(hi_w), power_lo_w=float(max(lo_w, floor_w)), slope_per_w=float(slope))
-            )
-        return pieces
+
+class CapTable:
+    """Caps and powers of many curves, for looking up all of them at once."""
+
+    def __init__(self, curves: Sequence[PowerCurve]) -> None:
+        most = max((len(c.cap_w) for c in curves), default=2)
+        self._cap_w = np.array([_padded(c.cap_w, most) for c in curves]).reshape(-1, most)
+        self._power_w = np.array([_padded(c.power_w, most) for c in curves]).reshape(-1, most)
+        self.max_w = np.array([c.max_power_w for c in curves])
+
+    def power_w(self, rows: NDArray[np.intp], cap_w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Power per GPU of the curves in ``rows`` under a cap each; flat outside the sweep. Unit: W."""
+        caps_w, powers_w = self._cap_w[rows], self._power_w[rows]
+        segment = (caps_w[:, 1:-1] <= cap_w[:, None]).sum(axis=1)
+        at = np.arange(len(rows))
+        low_w, high_w = caps_w[at, segment], caps_w[at, segment + 1]
+        above_w = np.clip(cap_w, low_w, high_w) - low_w
+        share = np.divide(above_w, high_w - low_w, out=np.zeros_like(above_w), where=high_w > low_w)
+        bottom_w = powers_w[at, segment]
+        return np.asarray(bottom_w + share * (powers_w[at, segment + 1] - bottom_w))
+
+
+def _padded(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    return np.pad(values, (0, length - len(values)), mode="edge")
 
 
 def _upper_hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from agent.control.allocate import Allocator, CapClass, Scale
 from agent.control.demand import Demand
 from agent.workloads.curves import PUBLISHED
 from agent.workloads.jobs import FlexTier, Job
+from tests.agent.control.problems import random_site
 
 WORKLOADS = sorted(PUBLISHED)
 
@@ -60,6 +62,65 @@ def test_what_is_drawn_is_the_budget_or_the_floors(site: tuple[list[CapClass], d
     else:
         assert drawn == pytest.approx(allocator.full_kw(scales))
     assert all(allocation.power_w[c.class_id] >= c.floor_w - 1e-9 for c in classes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), jobs=st.integers(1, 12), share=st.floats(0.5, 1.05))
+def test_the_cost_is_the_linear_programmes(seed: int, jobs: int, share: float) -> None:
+    """Prices, debits, floors and local bounds at random; losses bounded by the lines of the curves (HiGHS)."""
+    site, rng = random_site(seed, jobs=jobs, racks=1, feeds=1), np.random.default_rng(seed)
+    debit = rng.choice((1.0, 1.5, 20.0), jobs)
+    tops_w = np.array([c.max_power_w for c in site.curve])
+    # A job's floor and what its rack allows, above and below its tier's.
+    least_w = np.minimum(site.floor_w * rng.uniform(0.8, 1.2, jobs), tops_w)
+    most_w = np.where(rng.random(jobs) < 0.3, least_w + (tops_w - least_w) * rng.random(jobs), tops_w)
+    classes = [
+        CapClass(class_id=f"j{i}", curve=curve, floor=0.75, price_usd_per_gpu_hour=float(site.price[i]))
+        for i, curve in enumerate(site.curve)
+    ]
+    scales = {
+        f"j{i}": Scale(
+            gpu_count=int(site.gpus[i]),
+            gain=1.0,
+            cost_gain=1.0,
+            demand=Demand.full(curve),
+            debit=float(debit[i]),
+            least_w=float(least_w[i]),
+            most_w=float(most_w[i]),
+        )
+        for i, curve in enumerate(site.curve)
+    }
+    allocator = Allocator(classes)
+    budget_kw = float(site.full_kw.sum()) * share
+    found = allocator.allocate(budget_kw, scales)
+    bound_w = np.array([found.power_w[f"j{i}"] for i in range(jobs)])
+    assert np.all(bound_w >= least_w - 1e-6)
+    assert np.all(bound_w <= most_w + 1e-6)
+    priced = replace(site, price=site.price * debit, floor_w=least_w, top_w=most_w)
+    free = np.array([np.inf])
+    cost = priced.by_linear_programme(priced.tree(free, free, budget_kw))
+    if found.short_kw > 1e-9:
+        assert cost is None
+        assert bound_w == pytest.approx(least_w)
+    else:
+        assert priced.cost(bound_w) == pytest.approx(cost, rel=1e-6, abs=1e-6)
+        drawn_kw = float(priced.drawn_kw(bound_w).sum())
+        assert drawn_kw == pytest.approx(min(budget_kw, allocator.full_kw(scales)), rel=1e-9)
+        # The steps lead from what local bounds leave to the floors.
+        room_kw = allocator.full_kw(scales) - float(priced.drawn_kw(least_w).sum())
+        assert sum(s.kw for s in allocator.steps(scales)) == pytest.approx(room_kw, abs=1e-9)
+
+
+def test_a_class_that_leaves_and_comes_back_is_allocated_as_before() -> None:
+    classes = [cap_class("a", "infer_llama_8b", 0.5, 2.0), cap_class("b", "pt_mpt_13b_sm", 0.5, 2.0)]
+    scales = {"a": busy("infer_llama_8b", 8), "b": busy("pt_mpt_13b_sm", 8)}
+    allocator = Allocator(classes)
+    before = allocator.allocate(4.0, scales)
+    assert set(allocator.allocate(2.0, {"b": scales["b"]}).power_w) == {"b"}
+    assert allocator.allocate(4.0, scales) == before
+    none_left = {"a": replace(scales["a"], gpu_count=0), "b": scales["b"]}
+    assert [s.class_id for s in allocator.steps(none_left) if s.class_id == "a"] == []
+    assert allocator.allocate(1.0, {}).power_w == {}
 
 
 def test_no_other_split_on_a_grid_is_cheaper() -> None:

@@ -1,0 +1,124 @@
+"""Power under limits that nest: racks inside feeds inside the site.
+
+Units (parts of jobs, each inside one rack) are lowered in order of cost until every rack is at its limit, then every
+feed by what is still to be had in its racks, then the site. With limits that nest this is the exact optimum of the
+linear programme: a unit ends at the highest of the water levels above it, and the multiplier of a limit is how far
+its level lies above the next one (laminar constraints: Federgruen and Groenevelt 1986). Each stage is one segmented
+cumulative sum.
+
+Where a job has one cap, as the ranks of a synchronous job that wait for the slowest must, all of its units go to
+its lowest bound, and what that leaves unused in other racks is filled again with the jobs that were not held back.
+This keeps every limit, but is not always the optimum: a job in several tight racks is worth more there than its
+units say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from agent.control.waterfill import Floats, Ints, Pieces, cheapest_first, fill, summed
+
+ROUNDS = 4
+"""How often what jobs leave unused beside their tightest rack is filled again."""
+SAME_W = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tree:
+    """Where units are, and the limits on what they draw, other loads taken off. Unit: kW."""
+
+    rack: Ints
+    """Of each unit; shape (units,)."""
+    feed: Ints
+    """Of each rack; shape (racks,)."""
+    rack_limit_kw: Floats
+    feed_limit_kw: Floats
+    site_limit_kw: float
+    """Infinite where only racks and feeds are asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Units:
+    """What can be bounded, and down to where."""
+
+    job: Ints
+    """Of each unit; shape (units,)."""
+    alike: bool
+    """Whether all units of a job take one bound."""
+    pieces: Pieces
+    """Of every unit, from its top to its lowest point."""
+    top_w: Floats
+    least_w: Floats
+    full_kw: Floats
+    """What each draws at its top."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Nested:
+    """The outcome."""
+
+    bound_w: Floats
+    """Per GPU of each unit."""
+    usd_per_h: float
+    """What it costs."""
+    short_kw: Floats
+    """What the floors leave above each limit: racks, then feeds, then the site."""
+
+
+def solve(units: Units, tree: Tree) -> Nested:
+    """The cheapest bounds that keep all limits, as far as floors let."""
+    if not units.alike:
+        return _independent(units, tree)
+    now = units
+    for _ in range(ROUNDS):
+        found = _independent(now, tree)
+        lowest_w = _lowest(units, found.bound_w)
+        held = lowest_w < found.bound_w - SAME_W
+        if not held.any():
+            return found
+        # The whole job is fixed where its lowest unit came to lie, and is not asked for more by these limits.
+        fixed = np.isin(units.job, units.job[held])
+        top_w = np.where(fixed, lowest_w, now.top_w)
+        now = replace(now, top_w=top_w, least_w=np.where(fixed, top_w, now.least_w))
+    return replace(found, bound_w=lowest_w, usd_per_h=_cost(units, lowest_w))
+
+
+def _lowest(units: Units, bound_w: Floats) -> Floats:
+    """Of each unit: the lowest bound in its job."""
+    of_job = np.full(int(units.job.max(initial=-1)) + 1, np.inf)
+    np.minimum.at(of_job, units.job, bound_w)
+    return of_job[units.job]
+
+
+def _independent(units: Units, tree: Tree) -> Nested:
+    pieces = units.pieces
+    room = pieces.between(units.least_w, units.top_w)
+    order = cheapest_first(pieces)
+    rack = tree.rack[pieces.unit]
+    draw_kw = units.full_kw - pieces.freed_kw(units.top_w)
+    by_rack = summed(draw_kw, tree.rack, len(tree.rack_limit_kw))
+    taken = np.zeros_like(room)
+    short: list[Floats] = []
+    nothing = np.zeros(len(tree.feed), dtype=np.intp)
+    for group_of_rack, limit_kw in (
+        (np.arange(len(tree.feed)), tree.rack_limit_kw),
+        (tree.feed, tree.feed_limit_kw),
+        (nothing, np.array([tree.site_limit_kw])),
+    ):
+        group = group_of_rack[rack]
+        drawn = summed(by_rack, group_of_rack, len(limit_kw))
+        need = np.maximum(0.0, drawn - limit_kw)
+        more = fill(need, pieces, room - taken, group, order)
+        taken = taken + more
+        by_rack = by_rack - summed(more, rack, len(by_rack))
+        short.append(need - summed(more, group, len(need)))
+    bound_w = pieces.bounds_w(taken, units.top_w, room)
+    return Nested(bound_w=bound_w, usd_per_h=_cost(units, bound_w), short_kw=np.concatenate(short))
+
+
+def _cost(units: Units, bound_w: Floats) -> float:
+    pieces = units.pieces
+    freed = pieces.between(bound_w, np.full_like(bound_w, np.inf))
+    return float(freed @ pieces.usd_per_kwh)

@@ -21,11 +21,20 @@ class SiteSettings(Settings):
 
 
 class ModbusSettings(Settings):
-    """``[meter]``: a SunSpec device over Modbus TCP."""
+    """A device over Modbus TCP."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=502, ge=1, le=65535)
     unit: int = Field(default=1, ge=0, le=255)
+
+
+class MeterSettings(ModbusSettings):
+    """``[meter]``, and ``[check_meter]`` for a second one."""
+
+    reversed_ct: bool = False
+    """What it calls import is export: its current transformers sit the other way round."""
+    sequence_register: int | None = Field(default=None, ge=0, le=65535)
+    """A holding register that counts or tells the time; left out, all that the meter shows is watched instead."""
 
 
 class BatterySettings(ModbusSettings):
@@ -77,7 +86,9 @@ class AgentSettings(Settings):
     """The whole file."""
 
     site: SiteSettings
-    meter: ModbusSettings
+    meter: MeterSettings
+    check_meter: MeterSettings | None = None
+    """Stands in for the first when that gives nothing."""
     battery: BatterySettings | None = None
     """A site without one holds its budget by caps alone."""
     node: NodeSettings = NodeSettings()

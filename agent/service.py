@@ -15,11 +15,13 @@ from prometheus_client import CollectorRegistry, Gauge
 from pydantic import ValidationError
 
 from agent.battery.sunspec import SunSpecBattery
-from agent.config import AgentSettings
+from agent.config import AgentSettings, MeterSettings
 from agent.control.loop import ControlLoop
 from agent.errors import BudgetRefusedError
 from agent.gpu.nvml import NvmlGpus
 from agent.journal import AgentJournal
+from agent.meter.checked import CheckedMeter
+from agent.meter.device import Meter
 from agent.meter.sunspec import SunSpecMeter
 from agent.node import LocalNode
 from agent.site import Devices, SiteAgent
@@ -82,13 +84,28 @@ async def serve(settings: AgentSettings, clock: Clock, *, ready_file: Path | Non
 
 
 def _devices(settings: AgentSettings, node: LocalNode, clock: Clock) -> Devices:
-    meter, battery = settings.meter, settings.battery
+    battery = settings.battery
+    meter: Meter = _meter(settings.meter, "meter", clock)
+    if settings.check_meter is not None:
+        meter = CheckedMeter(meter, _meter(settings.check_meter, "check_meter", clock))
     return Devices(
-        meter=SunSpecMeter(meter.host, meter.port, meter.unit, clock=clock),
+        meter=meter,
         battery=None
         if battery is None
         else SunSpecBattery(battery.host, battery.port, battery.unit, discharge_positive=battery.discharge_positive),
         node=node,
+    )
+
+
+def _meter(settings: MeterSettings, section: str, clock: Clock) -> SunSpecMeter:
+    return SunSpecMeter(
+        settings.host,
+        settings.port,
+        settings.unit,
+        clock=clock,
+        section=section,
+        reversed_ct=settings.reversed_ct,
+        sequence_register=settings.sequence_register,
     )
 
 

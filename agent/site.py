@@ -17,7 +17,7 @@ import structlog
 from agent.battery.device import Battery
 from agent.battery.events import BatteryWatch
 from agent.control.loop import ControlLoop
-from agent.control.readings import Actions, BatteryReading, MeterReading, Mode, Readings
+from agent.control.readings import Actions, BatteryReading, MeterReading, Mode, Quality, Readings
 from agent.control.tuning import Tuning
 from agent.errors import BatteryError, BatteryUnsafeError, MeterError, NodeError
 from agent.journal import AgentJournal
@@ -294,13 +294,14 @@ class SiteAgent:
             "limit_kw": interval.limit_at(at) if interval else None,
         }
         if meter is not None and (self._last_covered is None or at > self._last_covered):
-            self._spool_row(at, row, actions)
+            quality = max(actions.quality, Quality.QUESTIONABLE) if meter.from_check else actions.quality
+            self._spool_row(at, row, quality)
         self.seen.at, self.seen.row, self.seen.actions = at, row, actions
 
-    def _spool_row(self, at: datetime, row: Mapping[str, float | None], actions: Actions) -> None:
+    def _spool_row(self, at: datetime, row: Mapping[str, float | None], quality: Quality) -> None:
         """A row that the disk does not take is missing: control goes on without it."""
         try:
-            seq = self._spool.append(METER_STREAM, at, row, quality=actions.quality)
+            seq = self._spool.append(METER_STREAM, at, row, quality=quality)
         except JournalError as error:
             self._failing("spool", str(error))
             return

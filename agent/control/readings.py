@@ -20,6 +20,10 @@ class MeterReading:
 
     site_kw: float
     covers: Interval
+    check_kw: float | None = None
+    """What a second meter showed of the same second; None without one."""
+    from_check: bool = False
+    """``site_kw`` is the second meter's, because the first gave nothing: good for control, not for settlement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ class FakeMeter:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.silent = self.frozen = self.stuck = False
-        self.closed = False
+        self.closed = self.second_stands_in = False
         self._freed = asyncio.Event()
         self._reads = 0
 
@@ -47,7 +47,7 @@ class FakeMeter:
             raise MeterError("meter silent: check it")
         self._reads += not self.frozen
         covers = Interval(start=end - timedelta(seconds=1), end=end)
-        return MeterReading(site_kw=SITE_KW + 0.01 * (self._reads % 2), covers=covers)
+        return MeterReading(site_kw=SITE_KW + 0.01 * (self._reads % 2), covers=covers, from_check=self.second_stands_in)
 
     def let_go(self) -> None:
         self.stuck = False

@@ -110,6 +110,14 @@ async def test_what_a_doubted_meter_says_is_kept_as_questionable(bench: Bench) -
     assert qualities == sorted(qualities)
 
 
+async def test_rows_of_a_second_meter_are_questionable(bench: Bench) -> None:
+    await bench.clock.advance(5)
+    bench.meter.second_stands_in = True
+    await bench.clock.advance(5)
+    qualities = [quality for frame in bench.frames() for quality in frame.quality]
+    assert qualities == [0] * 5 + [10] * 5
+
+
 async def test_a_budget_caps_under_a_lease_that_outlives_event_and_release(bench: Bench) -> None:
     await bench.clock.advance(2)
     assert bench.node.tables == []

@@ -34,6 +34,7 @@ _MIGRATIONS = (
     CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'append only'); END;
     CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'append only'); END;
     """,
+    "CREATE TABLE clock_lock (uuid TEXT PRIMARY KEY) STRICT;",
 )
 
 
@@ -94,18 +95,30 @@ class AgentJournal:
         row = self._connection.execute("SELECT body FROM budget").fetchone()
         return None if row is None else SiteBudget.model_validate_json(row["body"])
 
-    # --- the node's prior limits ------------------------------------------------------------------------------
+    # --- what the node's GPUs had before ------------------------------------------------------------------------------
 
     def prior_limits_w(self) -> dict[str, float]:
         """By GPU: the limit it had before we touched it. Empty when nothing of ours is in force."""
         return {row["uuid"]: row["limit_w"] for row in self._connection.execute("SELECT * FROM prior_limit")}
 
-    def keep_priors(self, limits_w: Mapping[str, float], until: datetime) -> None:
+    def clock_locks(self) -> frozenset[str]:
+        """GPUs whose clocks may be locked by us; NVML does not tell, and what was before was no lock."""
+        return frozenset(row["uuid"] for row in self._connection.execute("SELECT uuid FROM clock_lock"))
+
+    def touched(self) -> frozenset[str]:
+        """GPUs on which something of ours may be in force."""
+        return self.clock_locks() | self.prior_limits_w().keys()
+
+    def keep_priors(
+        self, limits_w: Mapping[str, float], until: datetime, *, clock_locks: frozenset[str] = frozenset()
+    ) -> None:
         """Before the first change of these GPUs; the lease that covers the change goes with them."""
         with transaction(self._connection) as tx:
             tx.executemany("INSERT OR IGNORE INTO prior_limit VALUES (?, ?)", limits_w.items())
+            tx.executemany("INSERT OR IGNORE INTO clock_lock VALUES (?)", [(uuid,) for uuid in sorted(clock_locks)])
             tx.execute("INSERT OR REPLACE INTO lease VALUES (1, ?)", (until.isoformat(),))
-            self._record(tx, "caps.applied", self._site_id, {"gpus": len(limits_w), "until": until.isoformat()})
+            facts = {"gpus": len(limits_w), "clock_locks": len(clock_locks), "until": until.isoformat()}
+            self._record(tx, "caps.applied", self._site_id, facts)
 
     def extend_lease(self, until: datetime) -> None:
         with transaction(self._connection) as tx:
@@ -116,12 +129,13 @@ class AgentJournal:
         return None if row is None else datetime.fromisoformat(row["until"])
 
     def forget_priors(self, uuids: list[str], *, complete: bool) -> None:
-        """These GPUs have their limits back; with ``complete`` every GPU that answers has, and the lease ends.
+        """These GPUs have limits and clocks back; with ``complete`` every GPU that answers has, and the lease ends.
 
         The prior of a GPU that does not answer stays, for whoever finds that GPU again.
         """
         with transaction(self._connection) as tx:
-            tx.executemany("DELETE FROM prior_limit WHERE uuid = ?", [(uuid,) for uuid in uuids])
+            for table in ("prior_limit", "clock_lock"):
+                tx.executemany(f"DELETE FROM {table} WHERE uuid = ?", [(uuid,) for uuid in uuids])  # noqa: S608
             if complete:
                 tx.execute("DELETE FROM lease")
             self._record(tx, "caps.restored", self._site_id, {"gpus": len(uuids), "complete": complete})

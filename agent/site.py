@@ -22,7 +22,7 @@ from agent.control.tuning import Tuning
 from agent.errors import BatteryError, BatteryUnsafeError, MeterError, NodeError
 from agent.journal import AgentJournal
 from agent.meter.device import Meter
-from agent.node import ApplyResult, Lease, NodePort
+from agent.node import ApplyResult, Lease, NodePort, Table
 from agent.spool import Spool
 from grid.clock import AnchoredClock
 from grid.errors import JournalError
@@ -256,7 +256,7 @@ class SiteAgent:
             return
         assert budget is not None
         self.capped = True
-        self.seen.node_alarms = (await node.apply(actions.caps_w, self._lease(actions.mode, budget, now))).alarms
+        self.seen.node_alarms = (await node.apply(Table(caps_w=actions.caps_w), self._lease(actions.mode, budget, now))).alarms
 
     def _lease(self, mode: Mode, budget: SiteBudget, now: datetime) -> Lease:
         """Until the release is over; fixed when it begins, so that a death in it holds no cap longer than it would."""

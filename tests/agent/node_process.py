@@ -25,12 +25,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.errors import GpuError
 from agent.gpu.nvml import NvmlGpus
 from agent.journal import AgentJournal
-from agent.node import CHECK_EVERY_S, Lease, LocalNode
+from agent.node import CHECK_EVERY_S, Lease, LocalNode, Table
 from agent.workloads.jobs import Workloads
 from grid.clock import SystemClock, VirtualClock
 from grid.errors import NegawattError
 
-TABLE = {"capped": 250.0, "untouched": 400.0}
+TABLE = Table(caps_w={"capped": 250.0, "untouched": 400.0})
 
 
 async def main(folder: Path, locks: Path, simulated: bool, action: str) -> None:

@@ -15,7 +15,7 @@ from agent.control.readings import BatteryReading, ClassReading, MeterReading
 from agent.control.tuning import Tuning
 from agent.errors import BatteryError, BatteryUnsafeError, MeterError
 from agent.journal import AgentJournal
-from agent.node import ApplyResult, Lease, LocalNode, NodePort
+from agent.node import ApplyResult, ClassTelemetry, Lease, LocalNode, NodePort, Table
 from agent.site import Devices, SiteAgent
 from agent.spool import Spool
 from agent.workloads.jobs import FlexTier, Job, Workloads
@@ -95,13 +95,20 @@ class FakeNode:
     def __init__(self) -> None:
         self.tables: list[Mapping[str, float]] = []
         self.leases: list[Lease] = []
+        self.staged: dict[str, Table] = {}
         self.restored = 0
         self.fails = False
 
-    async def apply(self, table: Mapping[str, float], lease: Lease) -> ApplyResult:
-        self.tables.append(dict(table))
+    async def apply(self, table: Table, lease: Lease) -> ApplyResult:
+        self.tables.append(dict(table.caps_w))
         self.leases.append(lease)
         return ApplyResult(complete=True)
+
+    async def stage(self, tables: Mapping[str, Table]) -> None:
+        self.staged = dict(tables)
+
+    async def apply_staged(self, level: str, lease: Lease) -> ApplyResult:
+        return await self.apply(self.staged[level], lease)
 
     async def restore(self) -> ApplyResult:
         if self.fails:
@@ -111,6 +118,9 @@ class FakeNode:
 
     async def readings(self) -> Mapping[str, ClassReading]:
         return {"batch": ClassReading(power_kw=GPU_KW, instant_kw=GPU_KW, gpu_count=27, prior_w=400.0)}
+
+    def telemetry(self) -> Mapping[str, ClassTelemetry]:
+        return {}
 
     def failing(self) -> str | None:
         return None

@@ -20,7 +20,7 @@ from agent.errors import (
     NodeError,
 )
 from agent.journal import AgentJournal
-from agent.node import CHECK_EVERY_S, POWER_STANDS_S, READ_ONLY, Lease, LocalNode
+from agent.node import CHECK_EVERY_S, POWER_STANDS_S, READ_ONLY, Lease, LocalNode, Table
 from agent.workloads.jobs import FlexTier, Job, Workloads
 from grid.clock import VirtualClock
 from tests.agent.disks import read_only
@@ -90,7 +90,7 @@ async def test_a_gpu_whose_job_is_gone_gets_its_limit_back_at_once_and_the_other
     bench: Bench,
 ) -> None:
     with bench.node() as node:
-        await node.apply({"job": CAP_W}, bench.lease())
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())
     with bench.node("GPU-1"):
         assert bench.limits_w() == (CAP_W, DEFAULT_W)
     assert bench.journal.prior_limits_w() == {"GPU-1": DEFAULT_W}
@@ -99,7 +99,7 @@ async def test_a_gpu_whose_job_is_gone_gets_its_limit_back_at_once_and_the_other
 
 async def test_limits_are_given_back_even_when_every_job_has_gone_elsewhere(bench: Bench) -> None:
     with bench.node() as node:
-        await node.apply({"job": CAP_W}, bench.lease())
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())
     with pytest.raises(NodeError, match="none of the workloads' GPUs is on this node"):
         bench.open("GPU-elsewhere")
     assert bench.limits_w() == (DEFAULT_W, DEFAULT_W)
@@ -109,7 +109,7 @@ async def test_limits_are_given_back_even_when_every_job_has_gone_elsewhere(benc
 @pytest.mark.parametrize("lost_at", ["write", "start"])
 async def test_a_gpu_that_was_lost_while_capped_gets_its_limit_back_once_it_answers(bench: Bench, lost_at: str) -> None:
     with bench.node() as node:
-        await node.apply({"job": CAP_W}, bench.lease(seconds=1))
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease(seconds=1))
         if lost_at == "write":
             bench.first.refuses_write = LOST
             await node.restore()
@@ -137,13 +137,13 @@ async def test_a_gpu_whose_limit_is_not_read_at_the_start_is_capped_once_it_is(b
     with bench.node() as node:
         assert node.failing() == "GPU-1: time-out: it is tried again"
         assert (await node.readings())["job"].gpu_count == 1
-        await node.apply({"job": CAP_W}, bench.lease())
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())
         assert bench.limits_w() == (DEFAULT_W, CAP_W)
         bench.first.refuses_limit_read = None
         watch = asyncio.create_task(node.watch())
         await bench.clock.advance(CHECK_EVERY_S)
         assert node.failing() is None
-        await node.apply({"job": CAP_W}, bench.lease())
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())
         assert bench.limits_w() == (CAP_W, CAP_W)
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
@@ -151,7 +151,7 @@ async def test_a_gpu_whose_limit_is_not_read_at_the_start_is_capped_once_it_is(b
 
 async def test_a_capped_gpu_that_is_left_out_is_not_called_restored_until_it_is(bench: Bench) -> None:
     with bench.node() as node:
-        await node.apply({"job": CAP_W}, bench.lease())
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())
     bench.first.refuses_bounds = GpuTransientError("time-out: it is tried again")
     with bench.node() as node:
         result = await node.restore()
@@ -175,15 +175,15 @@ async def test_a_capped_gpu_that_is_left_out_is_not_called_restored_until_it_is(
 async def test_a_lease_that_nobody_renews_ends_with_the_limits_given_back(bench: Bench) -> None:
     with bench.node() as node:
         watch = asyncio.create_task(node.watch())
-        await node.apply({"job": CAP_W}, bench.lease(seconds=30))
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease(seconds=30))
         await bench.clock.advance(29)
-        await node.apply({"job": CAP_W}, bench.lease(seconds=30))
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease(seconds=30))
         await bench.clock.advance(29)
         assert bench.limits_w() == (CAP_W, CAP_W)
         await bench.clock.advance(2)
         assert bench.limits_w() == (DEFAULT_W, DEFAULT_W)
         assert bench.journal.prior_limits_w() == {}
-        result = await node.apply({"job": CAP_W}, bench.lease())
+        result = await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())
         assert result.complete
         assert bench.limits_w() == (CAP_W, CAP_W), "a loop that is there again goes on"
         watch.cancel()
@@ -193,7 +193,7 @@ async def test_a_lease_that_nobody_renews_ends_with_the_limits_given_back(bench:
 async def test_a_refused_restore_after_the_lease_is_tried_until_it_is_taken(bench: Bench) -> None:
     with bench.node() as node:
         watch = asyncio.create_task(node.watch())
-        await node.apply({"job": CAP_W}, bench.lease(seconds=5))
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease(seconds=5))
         bench.first.refuses_write = REFUSED
         await bench.clock.advance(10)
         assert bench.limits_w() == (CAP_W, DEFAULT_W)
@@ -210,19 +210,19 @@ async def test_a_refused_restore_after_the_lease_is_tried_until_it_is_taken(benc
 async def test_no_gpu_is_changed_whose_prior_limit_cannot_be_journalled(bench: Bench) -> None:
     with bench.node() as node:
         with read_only(bench.journal):
-            result = await node.apply({"job": CAP_W}, bench.lease())
+            result = await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())
         assert not result.complete
         assert "takes no change" in result.alarms[0]
         assert bench.limits_w() == (DEFAULT_W, DEFAULT_W)
-        assert (await node.apply({"job": CAP_W}, bench.lease())).complete
+        assert (await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())).complete
         assert bench.limits_w() == (CAP_W, CAP_W)
 
 
 async def test_gpus_whose_prior_limits_are_journalled_are_still_capped_and_given_back(bench: Bench) -> None:
     with bench.node() as node:
-        await node.apply({"job": CAP_W}, bench.lease(30))
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease(30))
         with read_only(bench.journal):
-            result = await node.apply({"job": 200.0}, bench.lease(60))
+            result = await node.apply(Table(caps_w={"job": 200.0}), bench.lease(60))
             assert bench.limits_w() == (200.0, 200.0)
             assert "takes no change" in result.alarms[0]
             result = await node.restore()
@@ -240,7 +240,7 @@ async def test_refused_caps_and_restores_are_told_each_time_and_audited_once(ben
     lease = bench.lease()
     with bench.node() as node:
         for _ in range(3):
-            result = await node.apply({"job": CAP_W}, lease)
+            result = await node.apply(Table(caps_w={"job": CAP_W}), lease)
             assert not result.complete
             assert "run the node agent as root" in result.alarms[0]
         assert bench.audited() == 1
@@ -254,7 +254,7 @@ async def test_refused_caps_and_restores_are_told_each_time_and_audited_once(ben
 async def test_a_limit_that_already_reads_back_is_not_written_again(bench: Bench) -> None:
     bench.first.refuses_write = REFUSED
     with bench.node() as node:
-        await node.apply({"job": CAP_W}, bench.lease())
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())
         assert (await node.restore()).complete
     assert bench.journal.prior_limits_w() == {}
     assert bench.second.writes == 2
@@ -262,7 +262,7 @@ async def test_a_limit_that_already_reads_back_is_not_written_again(bench: Bench
 
 async def test_a_cap_that_almost_is_the_prior_limit_is_given_back_all_the_same(bench: Bench) -> None:
     with bench.node() as node:
-        await node.apply({"job": DEFAULT_W - 0.3}, bench.lease())
+        await node.apply(Table(caps_w={"job": DEFAULT_W - 0.3}), bench.lease())
         assert (await node.restore()).complete
     assert bench.limits_w() == (DEFAULT_W, DEFAULT_W)
 
@@ -271,19 +271,19 @@ async def test_a_gpu_that_takes_no_write_is_told_during_the_event_and_only_read_
     bench.first.refuses_write = UNSUPPORTED
     with bench.node() as node:
         for _ in range(2):
-            result = await node.apply({"job": CAP_W}, bench.lease())
+            result = await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())
             assert result.complete
             assert result.alarms == (f"GPU-1: {UNSUPPORTED}",)
         assert set(await node.readings()) == {"job", f"job{READ_ONLY}"}
         restored = await node.restore()
         assert (restored.complete, restored.alarms) == (True, ())
-        assert (await node.apply({"job": CAP_W}, bench.lease())).alarms == ()
+        assert (await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())).alarms == ()
     assert bench.limits_w() == (DEFAULT_W, CAP_W)
 
 
 async def test_a_capped_gpu_that_takes_no_write_any_more_keeps_its_prior_limit_in_the_journal(bench: Bench) -> None:
     with bench.node() as node:
-        await node.apply({"job": CAP_W}, bench.lease())
+        await node.apply(Table(caps_w={"job": CAP_W}), bench.lease())
         bench.first.refuses_write = UNSUPPORTED
         result = await node.restore()
         assert not result.complete

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.errors import GpuTransientError
 from agent.journal import AgentJournal
-from agent.node import Lease, LocalNode
+from agent.node import Lease, LocalNode, Table
 from agent.workloads.jobs import FlexTier, Job, Workloads
 from grid.clock import VirtualClock
 from tests.agent.gpus import FakeGpu, FakeGpus
@@ -56,7 +56,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 async def test_limits_left_in_force_are_read_back_by_class(bench: Bench) -> None:
     first = bench.open()
     assert first.in_force_w() == {}
-    await first.apply({"a": 250.0}, LEASE)
+    await first.apply(Table(caps_w={"a": 250.0}), LEASE)
     first.close()
     bench.gpus[0].limit = 230.0
     second = bench.open()
@@ -68,7 +68,7 @@ async def test_limits_left_in_force_are_read_back_by_class(bench: Bench) -> None
 
 async def test_limits_that_no_lease_covers_are_given_back_and_not_resumed(bench: Bench) -> None:
     first = bench.open()
-    await first.apply({"a": 250.0}, LEASE)
+    await first.apply(Table(caps_w={"a": 250.0}), LEASE)
     first.close()
     await bench.clock.advance(301.0)
     second = bench.open()

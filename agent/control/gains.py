@@ -73,7 +73,7 @@ class LearnedGains:
         clipped_w = np.minimum(self._window_w[rows], bound_w[:, None]).sum(axis=1)
         seen_s = np.minimum(self._seen_s[rows], WINDOW_S)
         full_w = np.minimum(self._caps.max_w[rows], bound_w)
-        return np.where(seen_s >= ENOUGH_S, clipped_w / np.maximum(seen_s, 1), full_w)
+        return np.asarray(np.where(seen_s >= ENOUGH_S, clipped_w / np.maximum(seen_s, 1), full_w))
 
     def scales(self, readings: Mapping[str, ClassReading]) -> dict[str, Scale]:
         """Count, demand and gain of every class that is there."""

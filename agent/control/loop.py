@@ -18,11 +18,13 @@ from agent.control.baseline import BaselineForecast
 from agent.control.capability import capability
 from agent.control.failsafe import MeterTrust, MeterWatch
 from agent.control.gains import LearnedGains
+from agent.control.means import MeanControl
 from agent.control.ramp import TargetSchedule
 from agent.control.readings import Actions, BatteryReading, ClassReading, MeterReading, Mode, Readings
 from agent.control.rest import RestEstimate
 from agent.control.storage import bounds, recharge_kw
 from agent.control.tuning import Tuning
+from agent.workloads.curves import PUBLISHED, PowerCurve
 from agent.workloads.jobs import Job
 from grid.messages import Capability, SiteBudget
 
@@ -30,8 +32,6 @@ BATTERY_LAST_WEIGHT = 0.3
 """Weight of the battery reading one tick ago in its mean over the metered second; the tick comes early in a second."""
 SETTLED_S = 10
 """Seconds without anything of ours in force before the meter counts as uncurtailed again."""
-SHORTEST_MEAN_S = 10.0
-"""The running-mean control never spreads an error over less."""
 TRIM_MAX = 0.15
 """Bound of the caps' integral, as a share of the baseline."""
 UNCAPPED_W = 0.1
@@ -46,21 +46,20 @@ class _Written:
     at: datetime
 
 
-@dataclass(slots=True)
-class _RunningMean:
-    """Accumulated error of one budget interval. Unit: kW s."""
-
-    start: datetime
-    error_kws: float = 0.0
-
-
 class ControlLoop:
     """Holds one site's meter to its budget; ``step`` once a second."""
 
-    def __init__(self, *, site_id: str, jobs: Sequence[Job], tuning: Tuning) -> None:
+    def __init__(
+        self,
+        *,
+        site_id: str,
+        jobs: Sequence[Job],
+        tuning: Tuning,
+        curves: Mapping[str, PowerCurve] = PUBLISHED,
+    ) -> None:
         self._site_id = site_id
         self._tuning = tuning
-        self._classes = {c.class_id: c for c in map(CapClass.of, jobs) if c is not None}
+        self._classes = {c.class_id: c for job in jobs if (c := CapClass.of(job, curves)) is not None}
         self._allocator = Allocator(tuple(self._classes.values()))
         self._gains = LearnedGains(tuple(self._classes.values()), time_s=tuning.gain_time_s)
         self._schedule = TargetSchedule(rebound=tuning.rebound)
@@ -70,7 +69,7 @@ class ControlLoop:
         self._rest = RestEstimate(time_s=tuning.rest_time_s)
         self._trim_kw = 0.0
         self._margin_kw = 0.0
-        self._mean: _RunningMean | None = None
+        self._means = MeanControl(minute_max=tuning.minute_correction_max, interval_max=tuning.mean_correction_max)
         self._battery: BatteryReading | None = None
         self._battery_seen: tuple[datetime, float] | None = None
         """When it last answered, and its power then."""
@@ -132,8 +131,8 @@ class ControlLoop:
             self._begin(readings.battery)
         if mode is Mode.IDLE:
             return self._idle(readings, load_kw, trust)
-        shortfall_kw = self._shortfall_kw(readings, load_kw, trust)
         correction_kw = self._running_mean_correction(readings.meter if trust.may_raise else None, now)
+        shortfall_kw = self._shortfall_kw(readings, load_kw, correction_kw, trust)
         allocation = self._allocate(now, correction_kw, shortfall_kw, trust)
         caps_w = self._caps(allocation, readings.classes, trust, now)
         loads_kw = [kw for kw in (load_kw, expected_kw) if kw is not None]
@@ -189,7 +188,7 @@ class ControlLoop:
         tuning, reference_kw = self._tuning, self._schedule.reference_kw or 0.0
         wanted_kw = tuning.margin_of_noise * self._baseline.noise_kw
         self._margin_kw = min(tuning.margin_max * reference_kw, max(tuning.margin_min * reference_kw, wanted_kw))
-        self._trim_kw, self._mean, self._free_s = 0.0, None, 0
+        self._trim_kw, self._free_s = 0.0, 0
         self._battery_set_kw = battery.power_kw if battery is not None else 0.0
         if battery is not None and self._soc_before_pct is None:
             self._soc_before_pct = battery.soc_pct
@@ -225,28 +224,22 @@ class ControlLoop:
 
     # --- during an event and its release ----------------------------------------------------------------------
 
-    def _shortfall_kw(self, readings: Readings, load_kw: float | None, trust: MeterTrust) -> float:
+    def _shortfall_kw(
+        self, readings: Readings, load_kw: float | None, correction_kw: float, trust: MeterTrust
+    ) -> float:
         """What caps left for the battery over the metered second; 0 when not known."""
         if readings.meter is None or load_kw is None or not trust.may_raise:
             return 0.0
         ceiling_kw = self._schedule.mean_over(readings.meter.covers)
-        return 0.0 if ceiling_kw is None else load_kw - (ceiling_kw - self._margin_kw)
+        return 0.0 if ceiling_kw is None else load_kw - (ceiling_kw - self._margin_kw - correction_kw)
 
     def _running_mean_correction(self, meter: MeterReading | None, now: datetime) -> float:
-        """How far below the target to aim so that the interval's mean comes out on it. Unit: kW."""
+        """How far below the target to aim so that means come out on it. Unit: kW."""
         interval = self._schedule.interval
-        if interval is None or interval.ramp_from_kw is not None:
-            self._mean = None
-            return 0.0
-        if self._mean is None or self._mean.start != interval.start:
-            self._mean = _RunningMean(start=interval.start)
-        if meter is not None and meter.covers.start >= interval.start:
-            ceiling_kw = self._schedule.mean_over(meter.covers)
-            if ceiling_kw is not None:
-                self._mean.error_kws += meter.site_kw - (ceiling_kw - self._margin_kw)
-        left_s = max(SHORTEST_MEAN_S, (interval.end - now).total_seconds())
-        most_kw = self._tuning.mean_correction_max * (self._schedule.reference_kw or 0.0)
-        return min(most_kw, max(-most_kw, self._mean.error_kws / left_s))
+        self._means.move_to(None if interval is None else interval.interval, now)
+        if meter is not None and (ceiling_kw := self._schedule.mean_over(meter.covers)) is not None:
+            self._means.observe(meter.covers, meter.site_kw - (ceiling_kw - self._margin_kw))
+        return self._means.correction_kw(now, baseline_kw=self._schedule.reference_kw or 0.0, margin_kw=self._margin_kw)
 
     def _allocate(self, now: datetime, correction_kw: float, shortfall_kw: float, trust: MeterTrust) -> Allocation:
         """Feed-forward on the measured rest, trimmed by the integral of what the battery still carries."""

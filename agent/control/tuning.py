@@ -34,7 +34,9 @@ class Tuning(Settings):
     margin_of_noise: float = Field(default=0.2, ge=0)
     """The margin is this share of the measured noise, inside its bounds."""
     mean_correction_max: float = Field(default=0.01, ge=0, le=0.1)
-    """How far the running-mean control may shift the target, as a share of the baseline."""
+    """How far the mean of the budget's interval may shift the target, as a share of the baseline."""
+    minute_correction_max: float = Field(default=0.1, ge=0, le=0.3)
+    """How far the mean of the current minute may shift the target, as a share of the baseline."""
     deadband: float = Field(default=0.02, ge=0, le=0.2)
     """A cap that moves less than this share waits for ``refresh_s``."""
     refresh_s: float = Field(default=10.0, ge=1)

@@ -89,16 +89,16 @@ class Fleet:
         try:
             if self._driver_gone:
                 self._gpus.reopen()
+                self._start_over()
             found = self._gpus.devices()
         except GpuError as error:
             self._driver_gone = str(error)
+            self.left_out = dict.fromkeys(self.left_out, str(error))
             return
-        if self._driver_gone:
-            self._start_over()
         self._take_in(found)
 
     def _start_over(self) -> None:
-        """The driver is back: GPUs must be found anew, and whatever was written is due again."""
+        """NVML was opened anew: handles are void, and whatever was written is due again."""
         _log.warning("the driver was gone and is back", why=self._driver_gone)
         self._driver_gone = ""
         self.left_out |= {member.uuid: "not found since the driver is back" for member in self.members}

@@ -138,6 +138,11 @@ class Capability(Message):
     """What the meter would read uncurtailed: the agent's own short forecast."""
     deliverable_kw: float = Field(ge=0)
     """Reduction at the meter the site can reach and hold; the sum of the segments."""
+    deliverable_p10_kw: float | None = Field(default=None, ge=0)
+    """Reached with a probability of 90%: jobs and losses differ from what is predicted of them."""
+    deliverable_p50_kw: float | None = Field(default=None, ge=0)
+    deliverable_p90_kw: float | None = Field(default=None, ge=0)
+    """Reached with a probability of 10%."""
     segments: tuple[CapabilitySegment, ...]
     """Convex: usd_per_kwh never falls."""
 

@@ -61,6 +61,8 @@ class Scale:
     cost_gain: float
     """The gain its costs are reckoned with: held during an event, so that classes of like cost do not swap places."""
     demand: Demand
+    sd: float = 0.0
+    """Standard deviation of its gain over minutes, as a share."""
     debit: float = 1.0
     """How much dearer its loss is for the allowance it has spent."""
     least_w: float | None = None
@@ -84,6 +86,8 @@ class Step:
     kw: float
     """Reduction of GPU power this step gives."""
     usd_per_kwh: float
+    sd: float = 0.0
+    """Standard deviation of ``kw``, as a share; all steps of a class are off alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,10 +175,11 @@ class Allocator:
         share = now.room_kw[order] / pieces.kw[order]
         from_w = np.minimum(pieces.from_w, now.top_w[pieces.unit])[order]
         to_w = from_w - (pieces.from_w - pieces.to_w)[order] * share
-        columns = (pieces.unit[order], from_w, to_w, now.room_kw[order], pieces.usd_per_kwh[order])
+        sds = np.array([s.sd for s in scales.values()])[pieces.unit[order]]
+        columns = (pieces.unit[order], from_w, to_w, now.room_kw[order], pieces.usd_per_kwh[order], sds)
         return [
-            Step(class_id=ids[unit], from_w=high, to_w=low, kw=kw, usd_per_kwh=cost)
-            for unit, high, low, kw, cost in zip(*(column.tolist() for column in columns), strict=True)
+            Step(class_id=ids[unit], from_w=high, to_w=low, kw=kw, usd_per_kwh=cost, sd=sd)
+            for unit, high, low, kw, cost, sd in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
     def allocate(self, budget_kw: float, scales: Mapping[str, Scale]) -> Allocation:

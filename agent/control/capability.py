@@ -3,14 +3,19 @@
 The steps of the allocation's cost curve, from uncapped down to the floors, carried to the meter; then, last and
 never cheaper than any cap, what the battery's energy above its reserve can hold for the time it is offered for: the
 rest of the battery is kept for regulation. Costs never fall along the curve, so an aggregator can split an award at
-equal marginal cost.
+equal marginal cost. How sure that is: jobs differ from what is predicted of them each by itself, what a kW off the
+GPUs takes off the meter differs for all alike, and the battery does as told; to first order the sum is normal.
 """
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
+
+import numpy as np
 
 from agent.control.allocate import Step
 from agent.control.readings import BatteryReading
@@ -21,6 +26,12 @@ from grid.messages import Capability, CapabilitySegment
 PLACES = 4
 BATTERY_USD_PER_KWH = 0.5
 """Least price of the battery's energy: charging losses and wear."""
+MOST_SEGMENTS = 200
+"""Of the caps; the pieces of thousands of jobs are averaged into so many of about equal kW."""
+METER_SD = 0.02
+"""Standard deviation of ``Tuning.meter_gain``, as a share: losses and cooling follow the weather."""
+P90_DEVIATIONS = 1.2816
+"""Of a normal distribution."""
 
 
 def capability(
@@ -33,18 +44,49 @@ def capability(
     tuning: Tuning,
 ) -> Capability:
     """Steps in order of cost become segments at the meter; steps of equal cost are one segment."""
-    segments = [
-        CapabilitySegment(kw=round(sum(s.kw for s in group) * tuning.meter_gain, PLACES), usd_per_kwh=cost)
-        for cost, group in groupby(steps, key=lambda s: round(s.usd_per_kwh / tuning.meter_gain, PLACES))
-    ]
+    segments = _cap_segments(steps, tuning)
+    caps_kw = sum(s.kw for s in segments)
     battery_kw = 0.0 if battery is None else round(held_for_kw(battery, tuning), PLACES)
     if battery_kw > 0:
         dearest = segments[-1].usd_per_kwh if segments else 0.0
         segments.append(CapabilitySegment(kw=battery_kw, usd_per_kwh=max(dearest, BATTERY_USD_PER_KWH)))
+    deliverable_kw = sum(s.kw for s in segments)
+    off_kw = P90_DEVIATIONS * math.hypot(caps_kw * METER_SD, *_deviations_kw(steps, tuning))
     return Capability(
         site_id=site_id,
         at=at,
         baseline_kw=baseline_kw,
-        deliverable_kw=sum(s.kw for s in segments),
+        deliverable_kw=deliverable_kw,
+        deliverable_p10_kw=round(max(0.0, deliverable_kw - off_kw), PLACES),
+        deliverable_p50_kw=round(deliverable_kw, PLACES),
+        deliverable_p90_kw=round(deliverable_kw + off_kw, PLACES),
         segments=tuple(segments),
     )
+
+
+def _cap_segments(steps: Sequence[Step], tuning: Tuning) -> list[CapabilitySegment]:
+    levels = [
+        (cost, sum(s.kw for s in group) * tuning.meter_gain)
+        for cost, group in groupby(steps, key=lambda s: round(s.usd_per_kwh / tuning.meter_gain, PLACES))
+    ]
+    if len(levels) > MOST_SEGMENTS:
+        levels = _averaged(levels)
+    return [CapabilitySegment(kw=round(kw, PLACES), usd_per_kwh=cost) for cost, kw in levels]
+
+
+def _averaged(levels: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Neighbours put together at their mean cost, which keeps the order."""
+    cost, kw = np.array(levels).T
+    bucket = np.minimum((np.cumsum(kw) - kw / 2) / kw.sum() * MOST_SEGMENTS, MOST_SEGMENTS - 1).astype(np.intp)
+    sums, costs = np.bincount(bucket, weights=kw), np.bincount(bucket, weights=kw * cost)
+    filled = sums > 0
+    means = np.round(costs[filled] / sums[filled], PLACES)
+    return list(zip(means.tolist(), sums[filled].tolist(), strict=True))
+
+
+def _deviations_kw(steps: Sequence[Step], tuning: Tuning) -> list[float]:
+    """Of each class by itself, at the meter."""
+    by_class: defaultdict[str, float] = defaultdict(float)
+    for step in steps:
+        by_class[step.class_id] += step.kw * step.sd * tuning.meter_gain
+    return list(by_class.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -101,3 +103,26 @@ def test_capability_is_convex_and_the_battery_comes_last_at_what_it_can_hold() -
     assert costs == sorted(costs)
     assert offer.deliverable_kw == pytest.approx(np.sum([s.kw for s in offer.segments]))
     assert len(capability(steps, None, site_id="s", at=T0, baseline_kw=100.0, tuning=TUNING).segments) == 2
+
+
+def test_the_quantiles_add_what_jobs_are_off_one_by_one_and_what_the_meter_is_for_all() -> None:
+    alone = [Step(class_id="a", from_w=3.0, to_w=2.0, kw=k, usd_per_kwh=k, sd=0.1) for k in (40.0, 60.0)]
+    many = [replace(step, class_id=f"{i}", kw=step.kw / 50) for step in alone for i in range(50)]
+    offers = [
+        capability(s, None, site_id="s", at=T0, baseline_kw=900.0, tuning=Tuning(meter_gain=1.0)) for s in (alone, many)
+    ]
+    for offer, sd_kw in zip(offers, (math.hypot(10.0, 2.0), math.hypot(10.0 / math.sqrt(50), 2.0)), strict=True):
+        assert offer.deliverable_p50_kw == pytest.approx(100.0)
+        assert offer.deliverable_p10_kw == pytest.approx(100.0 - 1.2816 * sd_kw, abs=1e-3)
+        assert offer.deliverable_p90_kw == pytest.approx(100.0 + 1.2816 * sd_kw, abs=1e-3)
+
+
+def test_the_curve_of_thousands_of_jobs_is_sent_as_a_few_hundred_segments_that_stay_convex() -> None:
+    steps = [Step(class_id=f"{i}", from_w=3.0, to_w=2.0, kw=1 + i % 7, usd_per_kwh=0.001 * i) for i in range(5000)]
+    offer = capability(steps, None, site_id="s", at=T0, baseline_kw=1e5, tuning=TUNING)
+    assert len(offer.segments) <= 200
+    costs = [s.usd_per_kwh for s in offer.segments]
+    assert costs == sorted(costs)
+    assert offer.deliverable_kw == pytest.approx(sum(s.kw for s in steps) * TUNING.meter_gain)
+    whole = sum(s.kw * s.usd_per_kwh for s in steps)
+    assert sum(s.kw * s.usd_per_kwh for s in offer.segments) == pytest.approx(whole, rel=1e-3)

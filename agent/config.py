@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agent.control.tuning import Tuning
+from agent.generator.cost import GeneratorCost
+from agent.generator.machine import GeneratorLimits
+from agent.generator.permits import EngineClass, Permit, Purpose
 from certs.tls import Identity
 from grid.process.config import FilePath, Settings, load
 
@@ -42,6 +46,62 @@ class BatterySettings(ModbusSettings):
 
     discharge_positive: bool = True
     """The sign of W and WSet at this vendor; SunSpec says positive for discharge."""
+
+
+class PermitSettings(Settings):
+    """``[generator.permit]``."""
+
+    number: str = Field(min_length=1)
+    engine_class: EngineClass
+    hours_per_year: dict[Purpose, float] = Field(default_factory=dict)
+    total_hours_per_year: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _no_market_for_emergency_engines(self) -> PermitSettings:
+        if self.engine_class is EngineClass.EMERGENCY and Purpose.MARKET in self.hours_per_year:
+            raise ValueError(f"permit {self.number} is for an emergency engine: it may have no hours for the market")
+        if Purpose.UNASKED in self.hours_per_year:
+            raise ValueError("no permit gives hours for runs that nobody asked for: leave unasked out")
+        return self
+
+    def permit(self) -> Permit:
+        return Permit(
+            number=self.number,
+            engine_class=self.engine_class,
+            hours_per_year=self.hours_per_year,
+            total_hours_per_year=self.total_hours_per_year,
+        )
+
+
+class GeneratorSettings(ModbusSettings):
+    """``[generator]``: an engine behind the register map of agent.generator.registers."""
+
+    name: str = Field(min_length=1)
+    """Under which its hours are kept."""
+    rating_kw: float = Field(gt=0)
+    min_load_share: float = Field(default=0.3, ge=0, lt=1)
+    ramp_kw_per_s: float = Field(gt=0)
+    block_kw: float = Field(gt=0)
+    block_pause_s: float = Field(default=5.0, ge=0)
+    start_s: float = Field(default=10.0, gt=0)
+    start_timeout_s: float = Field(default=30.0, gt=0)
+    start_tries: int = Field(default=3, ge=1)
+    retry_pause_s: float = Field(default=15.0, ge=0)
+    min_up_s: float = Field(default=900.0, ge=0)
+    cool_down_s: float = Field(default=300.0, ge=0)
+    fuel_usd: float = Field(ge=0)
+    """A unit of fuel; the two rates are in the same unit."""
+    fuel_per_h: float = Field(ge=0)
+    fuel_per_kwh: float = Field(gt=0)
+    upkeep_usd_per_h: float = Field(default=0.0, ge=0)
+    start_usd: float = Field(default=0.0, ge=0)
+    permit: PermitSettings
+
+    def limits(self) -> GeneratorLimits:
+        return GeneratorLimits(**{field.name: getattr(self, field.name) for field in fields(GeneratorLimits)})
+
+    def cost(self) -> GeneratorCost:
+        return GeneratorCost(**{field.name: getattr(self, field.name) for field in fields(GeneratorCost)})
 
 
 class NodeSettings(Settings):
@@ -91,6 +151,7 @@ class AgentSettings(Settings):
     """Stands in for the first when that gives nothing."""
     battery: BatterySettings | None = None
     """A site without one holds its budget by caps alone."""
+    generator: GeneratorSettings | None = None
     node: NodeSettings = NodeSettings()
     workloads: WorkloadSettings
     uplink: UplinkSettings | None = None

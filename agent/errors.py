@@ -6,6 +6,8 @@ NegawattError
     │   ├── MeterError              the meter does not answer, or is not a SunSpec meter
     │   ├── BatteryError            the battery does not answer, or is not a SunSpec storage
     │   │   └── BatteryUnsafeError  it does not take a dead-man: it must not be used
+    │   ├── GeneratorError          the generator does not answer, or does not take a command
+    │   ├── InputsError             contacts of the site (source, interlocks) cannot be read
     │   └── GpuError                NVML refused; the subclass is the policy
     │       ├── GpuTelemetryOnlyError   not supported: read it, never cap it
     │       ├── GpuPermissionError      no permission: a configuration error
@@ -41,6 +43,14 @@ class BatteryError(DeviceError):
 
 class BatteryUnsafeError(BatteryError):
     """The battery does not take a dead-man reversion, so nothing would stop it if this process died."""
+
+
+class GeneratorError(DeviceError):
+    """The generator does not answer, is not the one that was configured, or does not take a command."""
+
+
+class InputsError(DeviceError):
+    """Contacts of the site cannot be read: its source and its interlocks are unknown."""
 
 
 class GpuError(DeviceError):

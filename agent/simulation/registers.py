@@ -1,8 +1,8 @@
-"""The holding registers of a SunSpec device, laid out by pysunspec2's own model definitions.
+"""The holding registers of a device: of a SunSpec one, laid out by pysunspec2's own model definitions, or a plain map.
 
-A map starts at 40000 with the SunS mark and ends with the end model. Numbers are read and set by model and point
-name, in engineering units: scale factors are applied here and nowhere else. Points that a device does not set read
-as not implemented; only those declared writable accept a Modbus write.
+A SunSpec map starts at 40000 with the SunS mark and ends with the end model. Numbers are read and set by model and
+point name, in engineering units: scale factors are applied here and nowhere else. Points that a device does not set
+read as not implemented. In either map only those declared writable accept a Modbus write.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import sunspec2.device
+
+from agent.registers import RegisterPoint
 
 BASE_ADDRESS = 40000
 
@@ -87,6 +89,36 @@ class RegisterMap:
         if None in touched:
             return None
         self.words[first : first + len(values)] = values
+        return {name for name in touched if name is not None}
+
+
+class PlainRegisters:
+    """Registers from address 0 on, by a table of points; whole numbers, no scales."""
+
+    def __init__(self, points: Mapping[str, RegisterPoint], writable: Collection[str] = ()) -> None:
+        self.base = 0
+        self.words = [0] * max(point.address + point.words for point in points.values())
+        self._points = points
+        self._writable = {
+            address: (0, name)
+            for name in writable
+            for address in range(points[name].address, points[name].address + points[name].words)
+        }
+
+    def put(self, name: str, value: int) -> None:
+        point = self._points[name]
+        self.words[point.address : point.address + point.words] = point.encode(value)
+
+    def get(self, name: str) -> int:
+        point = self._points[name]
+        return point.decode(self.words[point.address : point.address + point.words])
+
+    def write(self, address: int, values: Sequence[int]) -> set[tuple[int, str]] | None:
+        """Take a client's write; returns the points it touched, or None if one of its registers is read-only."""
+        touched = {self._writable.get(address + i) for i in range(len(values))}
+        if None in touched:
+            return None
+        self.words[address : address + len(values)] = values
         return {name for name in touched if name is not None}
 
 

@@ -22,7 +22,7 @@ from agent.journal import AgentJournal
 from agent.node import summary
 from agent.node.fleet import LOOK_EVERY_S, Fleet
 from agent.node.member import Member
-from agent.node.orders import Orders, journal_first, orders
+from agent.node.orders import Orders, extend_lease, journal_first, journal_if_it_can, orders
 from agent.node.port import ApplyResult, ClassTelemetry, Lease, Table
 from agent.workloads.jobs import Workloads
 from grid.clock import Clock
@@ -97,7 +97,8 @@ class LocalNode:
         self._look_for_foreign_writers()
         for member, limit_w in asked.caps:
             failed += self._cap(member, partial(member.hold, member.cap_w(limit_w)))
-        return self._result(failed + self._clocks(asked))
+        failed += self._clocks(asked)
+        return self._result(failed + extend_lease(lease, self._journal))
 
     async def stage(self, tables: Mapping[str, Table]) -> None:
         self._staged = dict(tables)
@@ -105,7 +106,8 @@ class LocalNode:
     async def apply_staged(self, level: str, lease: Lease) -> ApplyResult:
         if level not in self._staged:
             raise NodeError(f"no emergency table {level!r} is staged: stage it before it is called for")
-        asked, failed = journal_first(orders(self._fleet.members, self._staged[level]), lease, self._journal)
+        asked = orders(self._fleet.members, self._staged[level])
+        failed = journal_if_it_can(asked, lease, self._journal)
         caps_w = [(member, member.cap_w(limit_w)) for member, limit_w in asked.caps]
         for member, cap_w in caps_w:
             # Whatever it refuses here it refuses once more below, and that is told.
@@ -114,7 +116,7 @@ class LocalNode:
         for member, cap_w in caps_w:
             if member in self._fleet.members and member.prior_w is not None:
                 failed += self._cap(member, partial(member.read_back, cap_w))
-        return self._result(failed)
+        return self._result(failed + extend_lease(lease, self._journal))
 
     def _cap(self, member: Member, write: Callable[[], None]) -> list[str]:
         try:
@@ -188,7 +190,9 @@ class LocalNode:
 
     def _restore(self, members: Sequence[Member]) -> ApplyResult:
         """A GPU lost before it has everything back keeps its journal entry, and so does one that refuses."""
-        priors_w, clock_locks = self._journal.prior_limits_w(), self._journal.clock_locks()
+        unjournalled = [m for m in self._fleet.members if m.unjournalled]
+        priors_w = self._journal.prior_limits_w() | {m.uuid: m.prior_w for m in unjournalled if m.prior_w is not None}
+        clock_locks = self._journal.clock_locks() | {m.uuid for m in unjournalled if m.locked}
         touched = priors_w.keys() | clock_locks
         failed: list[str] = []
         done: list[str] = []
@@ -200,7 +204,7 @@ class LocalNode:
                 why += self._give_back(member, member.unlock)
             failed += why
             if not why and member in self._fleet.members:
-                member.written_w = None
+                member.written_w, member.unjournalled = None, False
                 done.append(member.uuid)
         present = {m.uuid for m in self._fleet.members}
         if done:

@@ -43,6 +43,8 @@ class Member:
     """The limit that we last wrote and have not given back."""
     lock_mhz: float | None = None
     """The lock that we last wrote and have not given back."""
+    unjournalled: bool = False
+    """Changed in an emergency that the disk did not take: this process alone knows what it had."""
     reading: GpuReading | None = None
     """None until it was read, and again once it was not for a while."""
     read_s: float = 0.0

@@ -60,19 +60,43 @@ def journal_first(asked: Orders, lease: Lease, journal: AgentJournal) -> tuple[O
     return asked, []
 
 
+def journal_if_it_can(asked: Orders, lease: Lease, journal: AgentJournal) -> list[str]:
+    """The same in an emergency, which no disk stands in the way of: only this process knows then what to give back."""
+    try:
+        _keep_fresh(asked, lease, journal)
+    except JournalError as error:
+        touched = journal.touched()
+        for member in [m for m, _ in (*asked.caps, *asked.locks) if m.uuid not in touched]:
+            member.unjournalled = True
+        return [f"what these GPUs had is not journalled, do not end this process: {error}"]
+    return []
+
+
+def extend_lease(lease: Lease, journal: AgentJournal) -> list[str]:
+    """What is in force already is covered for longer; returns an alarm when it is not."""
+    until = journal.lease_until()
+    if until is None or until == lease.until:
+        return []
+    try:
+        journal.extend_lease(lease.until)
+    except JournalError as error:
+        return [f"limits are given back at {until:%H:%M:%S} UTC whatever the budget says: {error}"]
+    return []
+
+
 def _keep_fresh(asked: Orders, lease: Lease, journal: AgentJournal) -> None:
-    untouched = [m for m, _ in asked.caps if m.written_w is None]
+    untouched = [m for m, _ in asked.caps if m.written_w is None or m.unjournalled]
     journalled = journal.prior_limits_w() if untouched else {}
     fresh = [m for m in untouched if m.uuid not in journalled]
-    locks = frozenset(m.uuid for m, _ in asked.locks if not m.locked)
+    locks = [m for m, _ in asked.locks if not m.locked or m.unjournalled]
     if not fresh and not locks:
-        if lease.until != journal.lease_until():
-            journal.extend_lease(lease.until)
         return
-    for member in fresh:
+    for member in [m for m in fresh if not m.unjournalled]:
         try:
             member.prior_w = member.gpu.limit_w()
         except GpuError as error:
             _log.warning("limit not read, the one seen before stands", uuid=member.uuid, why=str(error))
     priors_w = {m.uuid: m.prior_w for m in fresh if m.prior_w is not None}
-    journal.keep_priors(priors_w, lease.until, clock_locks=locks)
+    journal.keep_priors(priors_w, lease.until, clock_locks=frozenset(m.uuid for m in locks))
+    for member in (*fresh, *locks):
+        member.unjournalled = False

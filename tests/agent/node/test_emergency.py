@@ -65,12 +65,37 @@ async def test_a_gpu_that_is_lost_in_an_emergency_holds_no_other_up(rig: Rig) ->
         assert rig.caps_w() == [400.0, 100.0, 400.0]
 
 
-async def test_a_disk_that_is_full_lets_those_gpus_be_written_that_are_journalled(rig: Rig) -> None:
+async def test_no_full_disk_stands_in_the_way_and_what_gpus_had_is_journalled_once_it_can_be(rig: Rig) -> None:
     async with rig.node() as node:
         await node.stage({"deep": DEEP})
-        await node.apply(Table(caps_w={"job": CAP_W}), rig.lease())
         with read_only(rig.journal):
             result = await node.apply_staged("deep", rig.lease())
-        assert not result.complete
-        assert (rig.caps_w()[:2], rig.locks_mhz()[:2]) == ([100.0, 100.0], [0, 0])
-        assert "no further GPU is held down" in result.alarms[0]
+            assert (rig.caps_w()[:2], rig.locks_mhz()[:2]) == ([100.0, 100.0], [600, 600])
+            assert not result.complete
+            assert "do not end this process" in result.alarms[0]
+            await rig.clock.advance(5)
+            assert rig.caps_w()[:2] == [100.0, 100.0], "no lease is there yet that could end"
+        assert rig.journal.touched() == frozenset()
+        assert (await rig.tick(node)).complete
+        assert rig.journal.prior_limits_w() == {"GPU-0": 400.0, "GPU-1": 400.0}
+        assert rig.journal.clock_locks() == {"GPU-0", "GPU-1"}
+
+
+async def test_what_an_emergency_changed_is_given_back_though_it_was_never_journalled(rig: Rig) -> None:
+    async with rig.node() as node:
+        await node.stage({"deep": DEEP})
+        with read_only(rig.journal):
+            await node.apply_staged("deep", rig.lease())
+            await node.restore()
+            assert (rig.caps_w(), rig.locks_mhz()) == ([400.0] * 3, [0] * 3)
+        assert (await node.restore()).complete
+
+
+async def test_a_lease_that_cannot_be_extended_is_told_with_its_end(rig: Rig) -> None:
+    async with rig.node() as node:
+        await node.stage({"deep": Table(caps_w={"job": 100.0})})
+        await node.apply(Table(caps_w={"job": CAP_W}), rig.lease(60))
+        with read_only(rig.journal):
+            result = await node.apply_staged("deep", rig.lease(600))
+        assert rig.caps_w()[:2] == [100.0, 100.0]
+        assert "limits are given back at 12:01:00 UTC" in result.alarms[0]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.simulation import shapes
+from agent.simulation import clocks, shapes
 from agent.simulation.arrivals import ServingLoad
 from agent.simulation.noise import job_noise_sd
 from agent.simulation.scenario import Scenario, published_power_w
@@ -25,8 +25,6 @@ Floats = NDArray[np.float64]
 STEP_S = 0.1
 _NOISE_LIMIT = 4.0
 """Noise is cut at so many standard deviations."""
-_CLOCK_EXPONENT = 2.2
-"""Dynamic power over clock: voltage falls with frequency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +34,8 @@ class Draw:
     power_w: Floats
     uncapped_w: Floats
     """What they would have drawn without caps and clock locks."""
+    throughput: Floats
+    """Share of what they would have done without; 0 for a lost GPU."""
 
 
 class Jobs:
@@ -90,6 +90,8 @@ class GpuLoad:
         self._job = scenario.job_of_gpu
         self._max_w, self._idle_w, self._max_mhz = model.max_limit_w, model.idle_w, float(model.max_clock_mhz)
         self._limits_w, self._p0_w = _true_curves(scenario, truth)
+        self._done_at_cap = _throughput_at_cap(scenario)
+        self._memory_bound = np.array([clocks.memory_bound(job.workload) for job in scenario.settings.jobs])
         self._jobs = Jobs(scenario, serving, self._p0_w)
         count = len(self._job)
         self._spread = 1.0 + shapes.GPU_SPREAD_SD * np.clip(truth.standard_normal(count), -3, 3)
@@ -116,17 +118,19 @@ class GpuLoad:
         self._mhz += self._follow * (np.where(lock_mhz > 0, lock_mhz, self._max_mhz) - self._mhz)
         self.level = level[self._job]
         demand_w = self.level * self._p0_w[self._job]
-        allowed_w = np.minimum(self._limits_w[self._job, np.rint(self._cap_w).astype(np.intp)], self._clocked_w())
+        cap_column, clock_share = np.rint(self._cap_w).astype(np.intp), np.minimum(1.0, self._mhz / self._max_mhz)
+        clocked_w = clocks.power_w(self._idle_w, self._p0_w[self._job], clock_share)
+        allowed_w = np.minimum(self._limits_w[self._job, cap_column], clocked_w)
+        done = np.minimum(
+            self._done_at_cap[self._job, cap_column], clocks.throughput(self._memory_bound[self._job], clock_share)
+        )
         factor = self._spread * noise[self._job]
         lost = self.lost
         return Draw(
             power_w=self._bounded(factor * np.minimum(demand_w, allowed_w), self._cap_w, lost),
             uncapped_w=self._bounded(factor * demand_w, self._max_w, lost),
+            throughput=np.where(lost, 0.0, done),
         )
-
-    def _clocked_w(self) -> Floats:
-        share = np.minimum(1.0, self._mhz / self._max_mhz)
-        return self._idle_w + (self._p0_w[self._job] - self._idle_w) * share**_CLOCK_EXPONENT
 
     def _bounded(self, power_w: Floats, cap_w: Floats | float, lost: NDArray[np.bool_]) -> Floats:
         power_w = np.maximum(np.minimum(power_w, cap_w), self._idle_w)
@@ -151,3 +155,14 @@ def _true_curves(scenario: Scenario, rng: np.random.Generator) -> tuple[Floats, 
             published = np.array([PUBLISHED[job.workload].power_at_cap(cap) for cap in caps_w.tolist()])
             limits_w[index] = np.minimum(caps_w, published * bend)
     return limits_w, p0_w
+
+
+def _throughput_at_cap(scenario: Scenario) -> Floats:
+    """Share of uncapped throughput by job and cap (one column a watt), as published; no cap binds decode."""
+    caps_w = np.arange(round(scenario.gpu_model.max_limit_w) + 1, dtype=np.float64)
+    done = np.ones((len(scenario.settings.jobs), len(caps_w)))
+    for index, job in enumerate(scenario.settings.jobs):
+        if job.workload != DECODE:
+            curve = PUBLISHED[job.workload]
+            done[index] = [curve.throughput(curve.power_at_cap(cap)) for cap in caps_w.tolist()]
+    return done

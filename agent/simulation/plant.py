@@ -62,6 +62,7 @@ class Plant:
             self._driver_loads = self.state.loads
             self._energy_mj[:] = 0.0
         gpus["power_instant_mw"] = draw.power_w * 1000.0
+        gpus["throughput_ppm"] = draw.throughput * 1e6
         gpus["power_average_mw"] = self._last_second_w.mean(axis=0) * 1000.0
         gpus["energy_mj"] = self._energy_mj
         self._steps.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -11,6 +12,9 @@ from agent.control.tuning import Tuning
 from agent.generator.cost import GeneratorCost
 from agent.generator.machine import GeneratorLimits
 from agent.generator.permits import EngineClass, Permit, Purpose
+from agent.source.contacts import Contact, Wire
+from agent.source.interlocks import INTERLOCKS, InterlockTimes
+from agent.source.state import SourceTimes
 from certs.tls import Identity
 from grid.process.config import FilePath, Settings, load
 
@@ -104,6 +108,53 @@ class GeneratorSettings(ModbusSettings):
         return GeneratorCost(**{field.name: getattr(self, field.name) for field in fields(GeneratorCost)})
 
 
+class InputSettings(ModbusSettings):
+    """``[[inputs]]``: a module whose discrete inputs are contacts of the site."""
+
+    contacts: dict[Contact, Annotated[int, Field(ge=0, le=1999)]] = Field(min_length=1)
+    """The address of each contact's input."""
+    normally_closed: frozenset[Contact] = frozenset()
+    """Contacts that say yes by opening."""
+
+    @model_validator(mode="after")
+    def _wired(self) -> InputSettings:
+        if astray := self.normally_closed - self.contacts.keys():
+            raise ValueError(f"normally_closed names {', '.join(sorted(astray))}, which this module does not read")
+        return self
+
+    def wires(self) -> dict[Contact, Wire]:
+        return {
+            contact: Wire(address=address, normally_closed=contact in self.normally_closed)
+            for contact, address in self.contacts.items()
+        }
+
+
+class SourceSettings(Settings):
+    """``[source]``: how long to wait after what the contacts say."""
+
+    hold_s: float = Field(default=300.0, ge=0)
+    settle_s: float = Field(default=5.0, ge=0)
+    unread_s: float = Field(default=3.0, ge=0)
+    clear_s: float = Field(default=60.0, ge=0)
+    """After an interlock cleared."""
+    shed_on: frozenset[Contact] = frozenset()
+    """Interlocks that ask to shed."""
+
+    @model_validator(mode="after")
+    def _sheds_on_interlocks(self) -> SourceSettings:
+        if astray := self.shed_on - set(INTERLOCKS):
+            raise ValueError(
+                f"shed_on names {', '.join(sorted(astray))}: an interlock is one of {', '.join(INTERLOCKS)}"
+            )
+        return self
+
+    def source_times(self) -> SourceTimes:
+        return SourceTimes(hold_s=self.hold_s, settle_s=self.settle_s, unread_s=self.unread_s)
+
+    def interlock_times(self) -> InterlockTimes:
+        return InterlockTimes(clear_s=self.clear_s, unread_s=self.unread_s)
+
+
 class NodeSettings(Settings):
     """``[node]``."""
 
@@ -152,11 +203,24 @@ class AgentSettings(Settings):
     battery: BatterySettings | None = None
     """A site without one holds its budget by caps alone."""
     generator: GeneratorSettings | None = None
+    inputs: tuple[InputSettings, ...] = ()
+    """Each contact on one of them; a site that wires any of the source's wires both of its signals."""
+    source: SourceSettings = SourceSettings()
     node: NodeSettings = NodeSettings()
     workloads: WorkloadSettings
     uplink: UplinkSettings | None = None
     admin: AdminSettings = AdminSettings()
     control: Tuning = Tuning()
+
+    @model_validator(mode="after")
+    def _two_signals(self) -> AgentSettings:
+        wired = [contact for module in self.inputs for contact in module.contacts]
+        if twice := sorted({contact for contact in wired if wired.count(contact) > 1}):
+            raise ValueError(f"inputs: wired twice: {', '.join(twice)}")
+        missing = {Contact.ON_UTILITY, Contact.UTILITY_PRESENT}.difference(wired)
+        if missing and set(wired) - set(INTERLOCKS):
+            raise ValueError(f"inputs: the source needs two signals: wire {', '.join(sorted(missing))} too")
+        return self
 
 
 def read_config(path: Path) -> AgentSettings:

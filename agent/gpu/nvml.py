@@ -121,14 +121,18 @@ class NvmlGpu:
     def _name(self) -> str:
         return str(pynvml.nvmlDeviceGetName(self._handle))
 
-    @_by_policy
     def bounds_w(self) -> tuple[float, float] | None:
         """Queried, never assumed: they differ by board and by vBIOS. Unit: W."""
         try:
-            low_mw, high_mw = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(self._handle)
-        except pynvml.NVMLError_NotSupported:
+            low_mw, high_mw = self._constraints_mw()
+        except GpuTelemetryOnlyError:
             return None
         return low_mw / MW_PER_W, high_mw / MW_PER_W
+
+    @_by_policy
+    def _constraints_mw(self) -> tuple[int, int]:
+        low_mw, high_mw = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(self._handle)
+        return int(low_mw), int(high_mw)
 
     @_if_told
     def clock_bounds_mhz(self) -> tuple[float, float]:
@@ -218,14 +222,18 @@ class NvmlGpu:
 def _mig_instances(handle: Any) -> Iterator[str]:
     """UUIDs of the instances a GPU is split into."""
     try:
-        current, _ = pynvml.nvmlDeviceGetMigMode(handle)
-    except pynvml.NVMLError_NotSupported:
+        split = _mig_mode(handle) == pynvml.NVML_DEVICE_MIG_ENABLE
+    except GpuTelemetryOnlyError:
         return
-    if current != pynvml.NVML_DEVICE_MIG_ENABLE:
-        return
-    for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+    for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle) if split else 0):
         with suppress(pynvml.NVMLError_NotFound):
             yield pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
+
+
+@_by_policy
+def _mig_mode(handle: Any) -> int:
+    current, _ = pynvml.nvmlDeviceGetMigMode(handle)
+    return int(current)
 
 
 class NvmlGpus:

@@ -175,7 +175,10 @@ class Member:
         """Says so when something out of band holds it below what software set. Raises GpuError."""
         if self.written_w is None:
             return None
-        enforced_w = self.gpu.enforced_w()
+        try:
+            enforced_w = self.gpu.enforced_w()
+        except GpuTelemetryOnlyError:
+            return None
         if enforced_w > self.written_w - READ_BACK_WITHIN_W:
             return None
         return (

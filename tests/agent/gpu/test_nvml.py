@@ -145,6 +145,16 @@ def test_limits_and_clocks_are_asked_of_each_board(state: NvmlState, gpus: NvmlG
     assert first.clock_bounds_mhz() is None
 
 
+@pytest.mark.parametrize("code", POLICY[GpuTelemetryOnlyError])
+def test_a_board_or_driver_without_limits_or_mig_is_a_whole_gpu_that_is_only_read(
+    state: NvmlState, gpus: NvmlGpus, code: int
+) -> None:
+    state.inject("nvmlDeviceGetMigMode", code, gpu=0)
+    state.inject("nvmlDeviceGetPowerManagementLimitConstraints", code, gpu=0)
+    gpu = gpus.devices().devices[0]
+    assert (gpu.uuid, gpu.instances, gpu.bounds_w()) == (UUIDS[0], (), None)
+
+
 def test_a_split_gpu_names_its_instances_and_tells_no_utilisation(state: NvmlState, gpus: NvmlGpus) -> None:
     state.split(2, "MIG-a", "MIG-b")
     gpu = gpus.devices().devices[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pynvml
 import pytest
 
 from agent.node import Table
@@ -80,6 +81,14 @@ async def test_a_limit_set_out_of_band_is_told_and_not_fought(rig: Rig) -> None:
         assert rig.state.gpus["cap_writes"].tolist() == writes
         rig.state.gpus["out_of_band_mw"][0] = 0
         assert (await rig.tick(node)).alarms == ()
+
+
+async def test_a_board_that_tells_no_enforced_limit_is_not_written_again_and_again(rig: Rig) -> None:
+    rig.state.inject("nvmlDeviceGetEnforcedPowerLimit", pynvml.NVML_ERROR_NOT_SUPPORTED)
+    async with rig.node() as node:
+        for _ in range(3):
+            assert (await rig.tick(node)).alarms == ()
+    assert rig.state.gpus["cap_writes"].tolist() == [1, 1, 0]
 
 
 async def test_a_class_is_told_with_energy_utilisation_and_what_holds_it_back(rig: Rig) -> None:

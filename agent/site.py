@@ -56,6 +56,7 @@ class Seen:
     """By METER_COLUMNS."""
     actions: Actions | None = None
     node_alarms: tuple[str, ...] = ()
+    meter_alarms: tuple[str, ...] = ()
     battery_alarms: tuple[str, ...] = ()
     failing: dict[str, str] = field(default_factory=dict)
     """By device or durable file: why it does not work."""
@@ -66,7 +67,8 @@ class Seen:
     def alarms(self) -> tuple[str, ...]:
         """Everything a person should look at."""
         in_force = self.actions.alarms if self.actions else ()
-        return (*self.failing.values(), *self.clock_alarms, *self.node_alarms, *self.battery_alarms, *in_force)
+        of_devices = (*self.node_alarms, *self.meter_alarms, *self.battery_alarms)
+        return (*self.failing.values(), *self.clock_alarms, *of_devices, *in_force)
 
 
 class SiteAgent:
@@ -203,6 +205,7 @@ class SiteAgent:
             self._failing("meter", str(error))
             return None
         self._failing("meter", None)
+        self.seen.meter_alarms = reading.alarms
         return reading
 
     async def _read_battery(self) -> BatteryReading | None:
@@ -256,7 +259,9 @@ class SiteAgent:
             return
         assert budget is not None
         self.capped = True
-        self.seen.node_alarms = (await node.apply(Table(caps_w=actions.caps_w), self._lease(actions.mode, budget, now))).alarms
+        self.seen.node_alarms = (
+            await node.apply(Table(caps_w=actions.caps_w), self._lease(actions.mode, budget, now))
+        ).alarms
 
     def _lease(self, mode: Mode, budget: SiteBudget, now: datetime) -> Lease:
         """Until the release is over; fixed when it begins, so that a death in it holds no cap longer than it would."""

@@ -40,6 +40,8 @@ class Observed:
     max_charge_w: float | None = None
     slew_pct_per_s: float | None = None
     """Of its rating."""
+    discharge_limit_pct: float | None = None
+    """Of its rating: what somebody limits its output to."""
     alarms: tuple[str, ...] = ()
     out_of_service: tuple[str, ...] = ()
     """Why it gives and takes nothing; empty when it does."""
@@ -119,15 +121,20 @@ class RatingsReader:
         return Observed(max_discharge_w=value_of(model, *_MOST_DISCHARGE), max_charge_w=value_of(model, *_MOST_CHARGE))
 
 
-class RampReader:
-    """704: how fast it follows a set-point."""
+class ControlReader:
+    """704: how fast it follows a set-point, and whether its output is limited besides."""
 
     number: ClassVar[int] = CONTROL
+    _ENABLED = 1
 
     def read(self, model: Any) -> Observed:
-        model.WRmp.read()
-        # 0 is what devices show that have no ramp of their own.
-        return Observed(slew_pct_per_s=value_of(model, "WRmp") or None)
+        model.read()
+        limited = _is(model, "WMaxLimPctEna", self._ENABLED)
+        return Observed(
+            # 0 is what devices show that have no ramp of their own.
+            slew_pct_per_s=value_of(model, "WRmp") or None,
+            discharge_limit_pct=value_of(model, "WMaxLimPct") if limited else None,
+        )
 
 
 class CapacityReader:
@@ -221,7 +228,7 @@ class StorageReader:
 READERS: tuple[Reader, ...] = (
     MeasurementReader(),
     RatingsReader(),
-    RampReader(),
+    ControlReader(),
     CapacityReader(),
     MasterReader(),
     BankReader(),

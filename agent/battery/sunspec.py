@@ -87,11 +87,12 @@ class SunSpecBattery:
         least_w = _needed(seen.max_charge_w, "most charge (SunSpec model 702 or 802, or 120)")
         health_pct = 100.0 if seen.soh_pct is None else seen.soh_pct
         in_service = not seen.out_of_service
+        limit_share = 1.0 if seen.discharge_limit_pct is None else min(1.0, seen.discharge_limit_pct / 100.0)
         return BatteryReading(
             power_kw=self._sign * power_w / W_PER_KW,
             soc_pct=soc_pct,
             energy_kwh=energy_wh / W_PER_KW * health_pct / 100.0,
-            max_discharge_kw=most_w / W_PER_KW if in_service else 0.0,
+            max_discharge_kw=limit_share * most_w / W_PER_KW if in_service else 0.0,
             max_charge_kw=least_w / W_PER_KW if in_service else 0.0,
             soc_min_pct=0.0 if seen.soc_min_pct is None else seen.soc_min_pct,
             soc_max_pct=100.0 if seen.soc_max_pct is None else seen.soc_max_pct,

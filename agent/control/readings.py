@@ -24,6 +24,8 @@ class MeterReading:
     """What a second meter showed of the same second; None without one."""
     from_check: bool = False
     """``site_kw`` is the second meter's, because the first gave nothing: good for control, not for settlement."""
+    alarms: tuple[str, ...] = ()
+    """What a person should look at, though there is a reading."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,9 +25,11 @@ class CheckedMeter:
         """The first meter's second, or the second's; raises MeterError when neither gives one."""
         main, check = await asyncio.gather(_read(self._main), _read(self._check))
         if isinstance(main, MeterReading):
-            return replace(main, check_kw=check.site_kw if isinstance(check, MeterReading) else None)
+            if isinstance(check, MeterReading):
+                return replace(main, check_kw=check.site_kw)
+            return replace(main, alarms=(f"the second meter gives nothing: {check}",))
         if isinstance(check, MeterReading):
-            return replace(check, from_check=True)
+            return replace(check, from_check=True, alarms=(f"the second meter stands in for the first: {main}",))
         raise MeterError(f"{main}; and the second meter: {check}") from main
 
     async def close(self) -> None:

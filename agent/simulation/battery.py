@@ -239,6 +239,9 @@ def _initial_values(rating_w: float, capacity_wh: float, site_id: str) -> dict[i
             "WRmpRef": 1,
             "WSet_SF": 0,
             "WSetPct_SF": -1,
+            "WMaxLimPctEna": 0,
+            "WMaxLimPct": 1000,
+            "WMaxLimPct_SF": -1,
         },
         CAPACITY: {"SoH": 10000, "Sta": 0, "WH_SF": exponent_for(capacity_wh, _UINT16), "Pct_SF": -2},
     }

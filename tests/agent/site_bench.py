@@ -47,7 +47,12 @@ class FakeMeter:
             raise MeterError("meter silent: check it")
         self._reads += not self.frozen
         covers = Interval(start=end - timedelta(seconds=1), end=end)
-        return MeterReading(site_kw=SITE_KW + 0.01 * (self._reads % 2), covers=covers, from_check=self.second_stands_in)
+        return MeterReading(
+            site_kw=SITE_KW + 0.01 * (self._reads % 2),
+            covers=covers,
+            from_check=self.second_stands_in,
+            alarms=("the second meter stands in",) if self.second_stands_in else (),
+        )
 
     def let_go(self) -> None:
         self.stuck = False

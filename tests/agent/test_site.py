@@ -114,6 +114,7 @@ async def test_rows_of_a_second_meter_are_questionable(bench: Bench) -> None:
     await bench.clock.advance(5)
     bench.meter.second_stands_in = True
     await bench.clock.advance(5)
+    assert "the second meter stands in" in bench.agent.seen.alarms
     qualities = [quality for frame in bench.frames() for quality in frame.quality]
     assert qualities == [0] * 5 + [10] * 5
 

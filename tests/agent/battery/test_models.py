@@ -84,6 +84,16 @@ async def test_its_ramp_is_told_in_kilowatts() -> None:
         assert (await battery.read()).slew_kw_per_s == math.inf
 
 
+async def test_a_limit_that_somebody_set_on_its_output_binds_while_it_is_enabled() -> None:
+    plant = bank()
+    async with served(plant) as (battery, _):
+        plant.registers.put(CONTROL, "WMaxLimPct", 40.0)
+        assert (await battery.read()).max_discharge_kw == 20.0
+        plant.registers.put(CONTROL, "WMaxLimPctEna", 1)
+        reading = await battery.read()
+        assert (reading.max_discharge_kw, reading.max_charge_kw) == (8.0, 20.0)
+
+
 # --- alarms and trips -----------------------------------------------------------------------------------------
 
 

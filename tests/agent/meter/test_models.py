@@ -161,6 +161,7 @@ async def test_the_second_meter_stands_in_for_a_first_that_is_silent(clock: Virt
         assert reading.site_kw == pytest.approx(96.0, rel=0.003)
         assert reading.from_check
         assert reading.check_kw is None
+        assert reading.alarms[0].startswith("the second meter stands in for the first: meter 127.0.0.1")
         assert reading.covers.end == NOW - timedelta(seconds=0.2)
         check_server.drop()
         await check_server.__aexit__()
@@ -168,9 +169,10 @@ async def test_the_second_meter_stands_in_for_a_first_that_is_silent(clock: Virt
             await meter.read()
 
 
-async def test_a_silent_second_meter_costs_nothing(clock: VirtualClock) -> None:
+async def test_a_silent_second_meter_costs_no_reading_and_is_an_alarm(clock: VirtualClock) -> None:
     main, check = Meter(reference_site()), Meter(reference_site())
     main.show(100.0)
     async with checked(main, check, clock) as (meter, _, _):
         reading = await meter.read()
     assert (reading.check_kw, reading.from_check) == (None, False)
+    assert reading.alarms[0].startswith("the second meter gives nothing: the meter shows no power")

@@ -41,6 +41,8 @@ _log = structlog.get_logger()
 
 async def serve(settings: AgentSettings, clock: Clock, *, ready_file: Path | None, budget_file: Path | None) -> None:
     """Run a site's agent until cancelled. Raises our errors for whatever a person must put right first."""
+    if settings.generator is not None or settings.inputs:
+        _log.warning("neither generator nor contacts are used yet: the law does not heed them")
     site_id, state = settings.site.id, settings.site.state_dir
     state.mkdir(parents=True, exist_ok=True)
     grid_clock = AnchoredClock(clock)

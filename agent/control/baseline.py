@@ -26,12 +26,14 @@ class BaselineForecast:
 
     def __init__(self) -> None:
         self._samples: deque[tuple[datetime, float]] = deque(maxlen=WINDOW_S)
+        self._kw: float | None = None
 
     def observe(self, second: datetime, uncurtailed_kw: float) -> None:
         """Take in the mean of the second that starts at ``second``."""
         while self._samples and self._samples[0][0] <= second - timedelta(seconds=WINDOW_S):
             self._samples.popleft()
         self._samples.append((second, uncurtailed_kw))
+        self._kw = self._forecast_kw()
 
     def clock_stepped(self, by: timedelta) -> None:
         """The clock was set: the samples stay as old as they are."""
@@ -40,6 +42,9 @@ class BaselineForecast:
     @property
     def kw(self) -> float | None:
         """The forecast, or None before ENOUGH_S seconds were seen."""
+        return self._kw
+
+    def _forecast_kw(self) -> float | None:
         if len(self._samples) < ENOUGH_S:
             return None
         values = np.array([kw for _, kw in self._samples])

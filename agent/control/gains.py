@@ -20,6 +20,8 @@ from grid.units import W_PER_KW
 
 LAG_TIME_S = 1.5
 """From a cap to the power NVML reports for it."""
+RETURN_RATIO = 1.5
+"""A class that draws so much more than its gain says is back from a checkpoint, which no square wave explains."""
 LEAST_GAIN, MOST_GAIN = 0.1, 2.0
 
 
@@ -66,7 +68,8 @@ class LearnedGains:
         self._predicted_w[rows] = predicted_w
         seen = power_w / predicted_w
         gain = np.where(np.isnan(self._gain[rows]), seen, self._gain[rows])
-        self._gain[rows] = np.clip(gain + (seen - gain) * self._share, LEAST_GAIN, MOST_GAIN)
+        back = seen > RETURN_RATIO * gain
+        self._gain[rows] = np.clip(np.where(back, seen, gain + (seen - gain) * self._share), LEAST_GAIN, MOST_GAIN)
 
     def _mean_under(self, rows: Ints, bound_w: Floats) -> Floats:
         """Mean power per GPU of these classes under a bound each, by their demand."""

@@ -48,6 +48,8 @@ class GpuDevice(Protocol):
     """Its type, as its maker names it."""
     instances: tuple[str, ...]
     """UUIDs of the parts it is split into (MIG), each with tenants of its own; empty for a whole GPU."""
+    forgets: bool
+    """Its driver forgets limits and clocks as soon as no process uses the GPU."""
 
     def bounds_w(self) -> tuple[float, float] | None:
         """The lowest and the highest limit it takes; None when it takes none and is only read. Unit: W."""

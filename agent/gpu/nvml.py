@@ -116,10 +116,15 @@ class NvmlGpu:
         self.uuid: str = pynvml.nvmlDeviceGetUUID(self._handle)
         self.model = self._name() or "of unknown type"
         self.instances = tuple(_mig_instances(self._handle))
+        self.forgets = self._persistence() == pynvml.NVML_FEATURE_DISABLED
 
     @_if_told
     def _name(self) -> str:
         return str(pynvml.nvmlDeviceGetName(self._handle))
+
+    @_if_told
+    def _persistence(self) -> int:
+        return int(pynvml.nvmlDeviceGetPersistenceMode(self._handle))
 
     def bounds_w(self) -> tuple[float, float] | None:
         """Queried, never assumed: they differ by board and by vBIOS. Unit: W."""

@@ -235,8 +235,16 @@ class LocalNode:
         self._lapsed = result
 
     def _result(self, failed: Sequence[str]) -> ApplyResult:
-        alarms = (*failed, *self._fleet.lost.values(), *self._alarms.values(), *self._held_lower)
+        lost = self._fleet.lost.values()
+        alarms = (*failed, *lost, *self._alarms.values(), *self._held_lower, *self._forgotten_at_death())
         return ApplyResult(complete=not failed, alarms=alarms)
+
+    def _forgotten_at_death(self) -> list[str]:
+        return [
+            f"{m.uuid}: persistence mode is off, so its limits end with this process: run nvidia-smi -pm 1"
+            for m in self._fleet.members
+            if m.gpu.forgets and (m.written_w is not None or m.locked)
+        ]
 
     # --- reading ----------------------------------------------------------------------------------------------
 

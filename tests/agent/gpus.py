@@ -18,6 +18,7 @@ class FakeGpu:
         self.uuid = uuid
         self.model = "fake"
         self.instances = instances
+        self.forgets = False
         self.limit = DEFAULT_W
         self.out_of_band: float = DEFAULT_W
         self.lock: float | None = None

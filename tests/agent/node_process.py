@@ -30,7 +30,7 @@ from agent.workloads.jobs import Workloads
 from grid.clock import SystemClock, VirtualClock
 from grid.errors import NegawattError
 
-TABLE = Table(caps_w={"capped": 250.0, "untouched": 400.0})
+TABLE = Table(caps_w={"capped": 250.0, "untouched": 400.0}, clocks_mhz={"capped": 900.0})
 
 
 async def main(folder: Path, locks: Path, simulated: bool, action: str) -> None:

@@ -63,6 +63,10 @@ def caps_w(state: NvmlState) -> list[float]:
     return [float(mw) / 1000 for mw in state.gpus["cap_mw"]]
 
 
+def locks_mhz(state: NvmlState) -> list[int]:
+    return [int(mhz) for mhz in state.gpus["lock_max_mhz"]]
+
+
 def test_what_was_capped_is_given_back(start_node: StartNode) -> None:
     seen, errors = finish(start_node("apply"))
     assert errors == ""
@@ -81,10 +85,10 @@ def test_the_next_process_restores_what_a_killed_one_left(start_node: StartNode,
     finish_code = dead.wait(timeout=30)
     dead.communicate()
     assert finish_code == -signal.SIGKILL
-    assert caps_w(state) == [250.0, 250.0, DEFAULT_W]
+    assert (caps_w(state), locks_mhz(state)) == ([250.0, 250.0, DEFAULT_W], [900, 900, 0])
     seen, _ = finish(start_node("read"))
     assert seen["limits"] == dict.fromkeys(UUIDS, DEFAULT_W)
-    assert seen["priors"] == {}
+    assert (seen["priors"], locks_mhz(state)) == ({}, [0, 0, 0])
 
 
 def test_a_lease_that_still_runs_is_honoured_by_the_next_process(start_node: StartNode) -> None:
@@ -163,7 +167,7 @@ def test_caps_are_set_again_after_the_driver_was_reloaded(start_node: StartNode,
     assert "NVML" in gone["alarms"][0]
     assert "driver" in gone["failing"]
     assert back == {"complete": True, "alarms": [], "failing": None}
-    assert caps_w(reloaded) == [250.0, 250.0, DEFAULT_W]
+    assert (caps_w(reloaded), locks_mhz(reloaded)) == ([250.0, 250.0, DEFAULT_W], [900, 900, 0])
 
 
 def go_on(process: subprocess.Popen[str]) -> None:

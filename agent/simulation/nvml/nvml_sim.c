@@ -272,7 +272,7 @@ PUBLIC int nvmlDeviceGetPciInfo_v3(const gpu_t *gpu, pci_info_t *info) {
 PUBLIC int nvmlDeviceGetPersistenceMode(const gpu_t *gpu, unsigned *mode) {
     REFUSE_DEVICE(SYMBOL_nvmlDeviceGetPersistenceMode, gpu);
     NEED(mode);
-    *mode = 1;
+    *mode = load(&gpu->not_persistent) == 0;
     return NVML_SUCCESS;
 }
 

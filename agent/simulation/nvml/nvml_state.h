@@ -62,7 +62,7 @@ enum { SYMBOLS(S) SYMBOL_COUNT };
 #define GPU_FIELDS \
     TEXT(uuid, 96) TEXT(name, 96) TEXT(serial, 32) TEXT(pci_bus_id, 32) TEXTS(mig_uuid, MIG_MAX, 96) \
     WORD(min_limit_mw) WORD(max_limit_mw) WORD(default_limit_mw) \
-    WORD(min_clock_mhz) WORD(max_clock_mhz) WORD(memory_total_bytes) WORD(no_power_fields) WORD(mig_mode) \
+    WORD(min_clock_mhz) WORD(max_clock_mhz) WORD(memory_total_bytes) WORD(no_power_fields) WORD(not_persistent) WORD(mig_mode) \
     WORD(power_average_mw) WORD(power_instant_mw) WORD(energy_mj) WORD(utilization_pct) WORD(temperature_c) \
     WORD(clock_mhz) WORD(throughput_ppm) WORD(memory_used_bytes) WORD(event_reasons) WORD(process_id) WORD(lost) WORD(out_of_band_mw) \
     WORD(cap_mw) WORD(lock_min_mhz) WORD(lock_max_mhz) WORD(cap_writes) WORD(clock_writes) \

@@ -94,7 +94,7 @@ HEADER = np.dtype(
 _GPU_TEXTS = (("uuid", 96), ("name", 96), ("serial", 32), ("pci_bus_id", 32))
 _GPU_WORDS = (
     *("min_limit_mw", "max_limit_mw", "default_limit_mw", "min_clock_mhz", "max_clock_mhz", "memory_total_bytes"),
-    *("no_power_fields", "mig_mode"),
+    *("no_power_fields", "not_persistent", "mig_mode"),
     *("power_average_mw", "power_instant_mw", "energy_mj", "utilization_pct", "temperature_c", "clock_mhz"),
     *("throughput_ppm",),
     *("memory_used_bytes", "event_reasons", "process_id", "lost", "out_of_band_mw"),

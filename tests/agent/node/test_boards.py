@@ -91,6 +91,17 @@ async def test_a_board_that_tells_no_enforced_limit_is_not_written_again_and_aga
     assert rig.state.gpus["cap_writes"].tolist() == [1, 1, 0]
 
 
+async def test_a_driver_that_forgets_limits_with_its_last_client_is_told_while_they_matter(rig: Rig) -> None:
+    rig.state.gpus["not_persistent"][0] = 1
+    async with rig.node() as node:
+        result = await rig.tick(node)
+        assert result.complete
+        (alarm,) = result.alarms
+        assert alarm.startswith("GPU-0: persistence mode is off")
+        assert "nvidia-smi -pm 1" in alarm
+        assert (await node.restore()).alarms == ()
+
+
 async def test_a_class_is_told_with_energy_utilisation_and_what_holds_it_back(rig: Rig) -> None:
     gpus = rig.state.gpus
     gpus["utilization_pct"][:2], gpus["event_reasons"][:2], gpus["energy_mj"] = [40, 60], [0x4, 0x4 | 0x40], 5 * 10**9

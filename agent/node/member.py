@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from agent.errors import GpuError, GpuTelemetryOnlyError, GpuTransientError
+from agent.errors import GpuError, GpuLimitError, GpuPermissionError, GpuTelemetryOnlyError, GpuTransientError
 from agent.gpu.device import GpuDevice, GpuReading
 from agent.gpu.energy import EnergyCounter
 
@@ -121,11 +121,16 @@ class Member:
             self.set_limit(limit_w)
 
     def set_lock(self, high_mhz: float) -> None:
-        """Raises GpuError."""
-        self.locked = True
-        if self.lock_mhz != high_mhz:
+        """Raises GpuError; a GPU that refuses outright has no lock to give back, one that fails otherwise may have."""
+        if self.lock_mhz == high_mhz:
+            return
+        was_locked, self.locked = self.locked, True
+        try:
             self.gpu.lock_clocks_mhz(high_mhz)
-            self.lock_mhz = high_mhz
+        except (GpuTelemetryOnlyError, GpuPermissionError, GpuLimitError):
+            self.locked = was_locked
+            raise
+        self.lock_mhz = high_mhz
 
     def unlock(self) -> None:
         """Raises GpuError."""

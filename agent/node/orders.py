@@ -88,7 +88,9 @@ def _keep_fresh(asked: Orders, lease: Lease, journal: AgentJournal) -> None:
     untouched = [m for m, _ in asked.caps if m.written_w is None or m.unjournalled]
     journalled = journal.prior_limits_w() if untouched else {}
     fresh = [m for m in untouched if m.uuid not in journalled]
-    locks = [m for m, _ in asked.locks if not m.locked or m.unjournalled]
+    unlocked = [m for m, _ in asked.locks if not m.locked or m.unjournalled]
+    clock_locks = journal.clock_locks() if unlocked else frozenset()
+    locks = [m for m in unlocked if m.uuid not in clock_locks]
     if not fresh and not locks:
         return
     for member in [m for m in fresh if not m.unjournalled]:

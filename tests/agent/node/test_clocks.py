@@ -6,6 +6,7 @@ import pynvml
 import pytest
 
 from agent.node import Table
+from agent.simulation.nvml.state import ErrorClass
 from tests.agent.node.conftest import CAP_W, CLOCK_MHZ, TABLE, Rig
 
 DEFAULT_W = 400.0
@@ -54,6 +55,20 @@ async def test_a_lock_that_somebody_took_back_is_told_and_set_again(rig: Rig) ->
         assert "GPU-0: locked to 900 MHz, runs at 1410 MHz and is locked again" in alarm
         assert rig.locks_mhz()[0] == CLOCK_MHZ
         assert rig.state.gpus["clock_writes"].tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("code", [pynvml.NVML_ERROR_NO_PERMISSION, pynvml.NVML_ERROR_NOT_SUPPORTED])
+async def test_a_lock_that_was_never_taken_need_not_be_given_back(rig: Rig, code: int) -> None:
+    rig.state.inject(ErrorClass.CLOCK_WRITE, code, gpu=0)
+    async with rig.node() as node:
+        for _ in range(3):
+            await rig.tick(node)
+        assert rig.locks_mhz() == [0, CLOCK_MHZ, 0]
+        head = rig.journal.newest_head()
+        assert head is not None
+        assert head.seq == 0, "what is refused is journalled once"
+        assert (await node.restore()).complete
+        assert rig.journal.touched() == frozenset()
 
 
 async def test_locks_that_a_dead_process_left_are_honoured_until_their_lease_ends(rig: Rig) -> None:

@@ -14,7 +14,7 @@ from agent.workloads.jobs import FlexTier
 from tests.benchmarks.phoenix.__main__ import DATA, main, read_case
 from tests.benchmarks.phoenix.ensemble import BenchJob, Ensemble, Event, Sweep, ensemble, field_test_event
 from tests.benchmarks.phoenix.errors import BenchmarkError, MissingDataError
-from tests.benchmarks.phoenix.figures import performance, tracking, worst
+from tests.benchmarks.phoenix.figures import Figures, performance, tracking, worst
 from tests.benchmarks.phoenix.plant import Plant
 from tests.benchmarks.phoenix.policies import FairPlan, UniformPlan, delivering, never_over, planned, uncapped
 
@@ -110,8 +110,18 @@ def test_performance_is_weighted_by_floors_inside_the_hold_and_a_tier_is_its_wor
 
 
 def test_the_worst_of_two_seeds_is_taken_figure_by_figure() -> None:
-    one = {"rmse_pct": 0.3, "weighted_performance": 0.92, "tier_performance": {"Flex 1": 0.9}, "rebound_pct": None}
-    two = {"rmse_pct": 0.2, "weighted_performance": 0.91, "tier_performance": {"Flex 1": 0.8}, "rebound_pct": None}
+    one: Figures = {
+        "rmse_pct": 0.3,
+        "weighted_performance": 0.92,
+        "tier_performance": {"Flex 1": 0.9},
+        "rebound_pct": None,
+    }
+    two: Figures = {
+        "rmse_pct": 0.2,
+        "weighted_performance": 0.91,
+        "tier_performance": {"Flex 1": 0.8},
+        "rebound_pct": None,
+    }
     assert worst([one, two]) == two | {"rmse_pct": 0.3}
     assert worst([{"delivered_pct": -26.0}, {"delivered_pct": -25.0}]) == {"delivered_pct": -25.0}
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from agent.control.demand import Demand
 from agent.control.pieces import CurveTable, Cuts
-from agent.control.waterfill import LEAST_TAKEN, Floats, Pieces, cheapest_first, fill_one
+from agent.control.waterfill import LEAST_TAKEN, Floats, Ints, Pieces, cheapest_first, fill_one
 from agent.workloads.curves import PUBLISHED, PowerCurve
 from agent.workloads.jobs import Job
 from grid.units import W_PER_KW
@@ -75,19 +75,18 @@ class Scale:
         return self.gpu_count * self.gain / W_PER_KW
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One segment of the site's cost curve."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Steps:
+    """The site's cost curve of GPU power, cheapest first; shape (steps,) but for ``class_sd``."""
 
-    class_id: str
-    from_w: float
-    """The bound per GPU above this step, in the curve's watts."""
-    to_w: float
-    kw: float
-    """Reduction of GPU power this step gives."""
-    usd_per_kwh: float
-    sd: float = 0.0
-    """Standard deviation of ``kw``, as a share; all steps of a class are off alike."""
+    of_class: Ints
+    """Numbered from 0 on."""
+    kw: Floats
+    """Reduction each step gives."""
+    usd_per_kwh: Floats
+    """Never falls."""
+    class_sd: Floats
+    """Standard deviation of what a class gives, as a share; all of its steps are off alike. Shape (classes,)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,21 +165,17 @@ class Allocator:
             full_kw=now.draw_kw,
         )
 
-    def steps(self, scales: Mapping[str, Scale]) -> list[Step]:
-        """The whole cost curve of GPU power, cheapest first, down to the floors."""
+    def steps(self, scales: Mapping[str, Scale]) -> Steps:
+        """The whole cost curve, from what racks and feeds leave down to the floors."""
         now = self._now(scales)
-        pieces, ids = now.pieces, self._known.class_ids
-        order = cheapest_first(pieces)
+        order = cheapest_first(now.pieces)
         order = order[now.room_kw[order] > 0]
-        share = now.room_kw[order] / pieces.kw[order]
-        from_w = np.minimum(pieces.from_w, now.top_w[pieces.unit])[order]
-        to_w = from_w - (pieces.from_w - pieces.to_w)[order] * share
-        sds = np.array([s.sd for s in scales.values()])[pieces.unit[order]]
-        columns = (pieces.unit[order], from_w, to_w, now.room_kw[order], pieces.usd_per_kwh[order], sds)
-        return [
-            Step(class_id=ids[unit], from_w=high, to_w=low, kw=kw, usd_per_kwh=cost, sd=sd)
-            for unit, high, low, kw, cost, sd in zip(*(column.tolist() for column in columns), strict=True)
-        ]
+        return Steps(
+            of_class=now.pieces.unit[order],
+            kw=now.room_kw[order],
+            usd_per_kwh=now.pieces.usd_per_kwh[order],
+            class_sd=np.array([scale.sd for scale in scales.values()]),
+        )
 
     def allocate(self, budget_kw: float, scales: Mapping[str, Scale]) -> Allocation:
         """The cheapest bounds under which the classes draw ``budget_kw``, or the floors when it cannot be met."""

@@ -10,14 +10,11 @@ GPUs takes off the meter differs for all alike, and the battery does as told; to
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
 from datetime import datetime
-from itertools import groupby
 
 import numpy as np
 
-from agent.control.allocate import Step
+from agent.control.allocate import Steps
 from agent.control.readings import BatteryReading
 from agent.control.storage import held_for_kw
 from agent.control.tuning import Tuning
@@ -35,7 +32,7 @@ P90_DEVIATIONS = 1.2816
 
 
 def capability(
-    steps: Sequence[Step],
+    steps: Steps,
     battery: BatteryReading | None,
     *,
     site_id: str,
@@ -51,7 +48,7 @@ def capability(
         dearest = segments[-1].usd_per_kwh if segments else 0.0
         segments.append(CapabilitySegment(kw=battery_kw, usd_per_kwh=max(dearest, BATTERY_USD_PER_KWH)))
     deliverable_kw = sum(s.kw for s in segments)
-    off_kw = P90_DEVIATIONS * math.hypot(caps_kw * METER_SD, *_deviations_kw(steps, tuning))
+    off_kw = P90_DEVIATIONS * math.hypot(caps_kw * METER_SD, _deviation_kw(steps) * tuning.meter_gain)
     return Capability(
         site_id=site_id,
         at=at,
@@ -64,29 +61,23 @@ def capability(
     )
 
 
-def _cap_segments(steps: Sequence[Step], tuning: Tuning) -> list[CapabilitySegment]:
-    levels = [
-        (cost, sum(s.kw for s in group) * tuning.meter_gain)
-        for cost, group in groupby(steps, key=lambda s: round(s.usd_per_kwh / tuning.meter_gain, PLACES))
-    ]
-    if len(levels) > MOST_SEGMENTS:
-        levels = _averaged(levels)
-    return [CapabilitySegment(kw=round(kw, PLACES), usd_per_kwh=cost) for cost, kw in levels]
-
-
-def _averaged(levels: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Neighbours put together at their mean cost, which keeps the order."""
-    cost, kw = np.array(levels).T
-    bucket = np.minimum((np.cumsum(kw) - kw / 2) / kw.sum() * MOST_SEGMENTS, MOST_SEGMENTS - 1).astype(np.intp)
-    sums, costs = np.bincount(bucket, weights=kw), np.bincount(bucket, weights=kw * cost)
+def _cap_segments(steps: Steps, tuning: Tuning) -> list[CapabilitySegment]:
+    cost = np.round(steps.usd_per_kwh / tuning.meter_gain, PLACES)
+    kw = steps.kw * tuning.meter_gain
+    level = np.cumsum(np.diff(cost, prepend=cost[:1]) > 0)
+    if level.max(initial=0) >= MOST_SEGMENTS:
+        # Neighbours are put together at their mean cost, which keeps the order.
+        level = np.floor((np.cumsum(kw) - kw / 2) / kw.sum() * MOST_SEGMENTS).astype(np.intp)
+    sums, costs = np.bincount(level, weights=kw), np.bincount(level, weights=kw * cost)
     filled = sums > 0
     means = np.round(costs[filled] / sums[filled], PLACES)
-    return list(zip(means.tolist(), sums[filled].tolist(), strict=True))
+    return [
+        CapabilitySegment(kw=k, usd_per_kwh=c)
+        for k, c in zip(np.round(sums[filled], PLACES).tolist(), means.tolist(), strict=True)
+    ]
 
 
-def _deviations_kw(steps: Sequence[Step], tuning: Tuning) -> list[float]:
-    """Of each class by itself, at the meter."""
-    by_class: defaultdict[str, float] = defaultdict(float)
-    for step in steps:
-        by_class[step.class_id] += step.kw * step.sd * tuning.meter_gain
-    return list(by_class.values())
+def _deviation_kw(steps: Steps) -> float:
+    """Of GPU power, each class by itself."""
+    by_class = np.bincount(steps.of_class, weights=steps.kw, minlength=len(steps.class_sd))
+    return float(np.linalg.norm(by_class * steps.class_sd))

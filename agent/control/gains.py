@@ -23,6 +23,10 @@ LAG_TIME_S = 1.5
 RETURN_RATIO = 1.5
 """A class that draws so much more than its gain says is back from a checkpoint, which no square wave explains."""
 LEAST_GAIN, MOST_GAIN = 0.1, 2.0
+WANDER_TIME_S = 600.0
+"""Over which it is seen how far a gain wanders."""
+WANDER_BEFORE_SEEN = 0.08
+"""Standard deviation assumed until then: by so much do jobs differ from the published."""
 
 
 class LearnedGains:
@@ -43,6 +47,8 @@ class LearnedGains:
         self._predicted_w = np.full(count, np.nan)
         self._gain = np.full(count, np.nan)
         self._cost_gain = np.full(count, np.nan)
+        self._mean_gain = np.full(count, np.nan)
+        self._variance = np.full(count, WANDER_BEFORE_SEEN**2)
 
     def observe(self, readings: Mapping[str, ClassReading], caps_w: Mapping[str, float], *, uncapped: bool) -> None:
         """Take in one second; ``uncapped`` says that nothing of ours has been in force for a while."""
@@ -69,7 +75,14 @@ class LearnedGains:
         seen = power_w / predicted_w
         gain = np.where(np.isnan(self._gain[rows]), seen, self._gain[rows])
         back = seen > RETURN_RATIO * gain
-        self._gain[rows] = np.clip(np.where(back, seen, gain + (seen - gain) * self._share), LEAST_GAIN, MOST_GAIN)
+        gain = np.clip(np.where(back, seen, gain + (seen - gain) * self._share), LEAST_GAIN, MOST_GAIN)
+        self._gain[rows] = gain
+        self._follow_wander(rows, gain)
+
+    def _follow_wander(self, rows: Ints, gain: Floats) -> None:
+        mean = np.where(np.isnan(self._mean_gain[rows]), gain, self._mean_gain[rows])
+        self._mean_gain[rows] = mean + (gain - mean) / WANDER_TIME_S
+        self._variance[rows] += ((gain / mean - 1.0) ** 2 - self._variance[rows]) / WANDER_TIME_S
 
     def _mean_under(self, rows: Ints, bound_w: Floats) -> Floats:
         """Mean power per GPU of these classes under a bound each, by their demand."""
@@ -84,12 +97,14 @@ class LearnedGains:
             self._demand[row] = Demand.seen(self._window_w[row, : self._seen_s[row]].copy())
         self._behind[:] = False
         gain, cost_gain = (np.where(np.isnan(g), 1.0, g).tolist() for g in (self._gain, self._cost_gain))
+        sd = np.sqrt(self._variance).tolist()
         return {
             class_id: Scale(
                 gpu_count=readings[class_id].gpu_count,
                 gain=gain[row],
                 cost_gain=cost_gain[row],
                 demand=self._demand[row],
+                sd=sd[row],
             )
             for row, class_id in enumerate(self._ids)
             if class_id in readings

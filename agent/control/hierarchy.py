@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from agent.control.waterfill import Floats, Ints, Pieces, cheapest_first, fill, summed
+from agent.control.waterfill import Floats, Ints, Pieces, fill, summed
 
 ROUNDS = 4
 """How often what jobs leave unused beside their tightest rack is filled again."""
@@ -93,27 +93,29 @@ def _lowest(units: Units, bound_w: Floats) -> Floats:
 
 
 def _independent(units: Units, tree: Tree) -> Nested:
-    pieces = units.pieces
-    room = pieces.between(units.least_w, units.top_w)
-    order = cheapest_first(pieces)
+    room = units.pieces.between(units.least_w, units.top_w)
+    draw_kw = units.full_kw - units.pieces.freed_kw(units.top_w)
+    open_to = np.flatnonzero(room > 0)
+    pieces, room = units.pieces.at(open_to), room[open_to]
+    order = np.argsort(pieces.usd_per_kwh)
     rack = tree.rack[pieces.unit]
-    draw_kw = units.full_kw - pieces.freed_kw(units.top_w)
     by_rack = summed(draw_kw, tree.rack, len(tree.rack_limit_kw))
     taken = np.zeros_like(room)
     short: list[Floats] = []
-    nothing = np.zeros(len(tree.feed), dtype=np.intp)
     for group_of_rack, limit_kw in (
         (np.arange(len(tree.feed)), tree.rack_limit_kw),
         (tree.feed, tree.feed_limit_kw),
-        (nothing, np.array([tree.site_limit_kw])),
+        (np.zeros(len(tree.feed), dtype=np.intp), np.array([tree.site_limit_kw])),
     ):
-        group = group_of_rack[rack]
         drawn = summed(by_rack, group_of_rack, len(limit_kw))
         need = np.maximum(0.0, drawn - limit_kw)
-        more = fill(need, pieces, room - taken, group, order)
-        taken = taken + more
-        by_rack = by_rack - summed(more, rack, len(by_rack))
-        short.append(need - summed(more, group, len(need)))
+        if need.any():
+            group = group_of_rack[rack]
+            more = fill(need, pieces, room - taken, group, order)
+            taken += more
+            by_rack = by_rack - summed(more, rack, len(by_rack))
+            need = need - summed(more, group, len(need))
+        short.append(need)
     bound_w = pieces.bounds_w(taken, units.top_w, room)
     return Nested(bound_w=bound_w, usd_per_h=_cost(units, bound_w), short_kw=np.concatenate(short))
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from agent.control.demand import Demand
 from agent.control.waterfill import Floats, Ints
-from agent.workloads.curves import PowerCurve
+from agent.workloads.curves import PowerCurve, padded
 
 KNEES = 9
 """At so many equally likely powers, from the lowest to the highest, the share of time a bound bites changes."""
@@ -44,8 +44,8 @@ class CurveTable:
 
     def __init__(self, curves: Sequence[PowerCurve], floors_w: Sequence[float]) -> None:
         most = max((len(c.hull_w) for c in curves), default=2)
-        self.hull_w = np.array([np.pad(c.hull_w, (0, most - len(c.hull_w)), mode="edge") for c in curves])
-        theta = np.array([np.pad(c.hull_theta, (0, most - len(c.hull_theta)), mode="edge") for c in curves])
+        self.hull_w = np.array([padded(c.hull_w, most) for c in curves]).reshape(-1, most)
+        theta = np.array([padded(c.hull_theta, most) for c in curves]).reshape(-1, most)
         lengths_w = np.diff(self.hull_w, axis=1)
         self.slope = np.divide(np.diff(theta, axis=1), lengths_w, out=np.zeros_like(lengths_w), where=lengths_w > 0)
         self.floor_w = np.array(floors_w)

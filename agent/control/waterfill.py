@@ -36,6 +36,16 @@ class Pieces:
     usd_per_kwh: Floats
     """Never falls along a unit."""
 
+    def at(self, which: Ints) -> Pieces:
+        """These of the pieces, in an order that is theirs."""
+        return Pieces(
+            unit=self.unit[which],
+            from_w=self.from_w[which],
+            to_w=self.to_w[which],
+            kw=self.kw[which],
+            usd_per_kwh=self.usd_per_kwh[which],
+        )
+
     def between(self, least_w: Floats, most_w: Floats) -> Floats:
         """What each piece frees inside its unit's bounds, shape (units,) each. Unit: kW."""
         inside_w = np.minimum(self.from_w, most_w[self.unit]) - np.maximum(self.to_w, least_w[self.unit])

@@ -72,8 +72,8 @@ class CapTable:
 
     def __init__(self, curves: Sequence[PowerCurve]) -> None:
         most = max((len(c.cap_w) for c in curves), default=2)
-        self._cap_w = np.array([_padded(c.cap_w, most) for c in curves]).reshape(-1, most)
-        self._power_w = np.array([_padded(c.power_w, most) for c in curves]).reshape(-1, most)
+        self._cap_w = np.array([padded(c.cap_w, most) for c in curves]).reshape(-1, most)
+        self._power_w = np.array([padded(c.power_w, most) for c in curves]).reshape(-1, most)
         self.max_w = np.array([c.max_power_w for c in curves])
 
     def power_w(self, rows: NDArray[np.intp], cap_w: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -88,7 +88,8 @@ class CapTable:
         return np.asarray(bottom_w + share * (powers_w[at, segment + 1] - bottom_w))
 
 
-def _padded(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+def padded(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """The last value repeated up to ``length``, so that curves of all lengths fit one table."""
     return np.pad(values, (0, length - len(values)), mode="edge")
 
 

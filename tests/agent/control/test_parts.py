@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
-from agent.control.allocate import Step
+from agent.control.allocate import Allocator, Steps
 from agent.control.baseline import BaselineForecast
 from agent.control.capability import capability
 from agent.control.failsafe import FROZEN_READINGS, MeterTrust, MeterWatch
@@ -90,12 +89,16 @@ def test_recharge_stays_inside_the_headroom_and_ends() -> None:
     assert recharge_kw(battery(49.95), to_soc_pct=50.0, headroom_kw=5.0) is None
 
 
+def steps_of(*rows: tuple[int, float, float], sd: float = 0.0) -> Steps:
+    """(class, kW, USD per kWh), cheapest first."""
+    of_class, kw, cost = np.array(rows).T
+    return Steps(
+        of_class=of_class.astype(np.intp), kw=kw, usd_per_kwh=cost, class_sd=np.full(int(of_class.max()) + 1, sd)
+    )
+
+
 def test_capability_is_convex_and_the_battery_comes_last_at_what_it_can_hold() -> None:
-    steps = [
-        Step(class_id="a", from_w=300.0, to_w=200.0, kw=2.0, usd_per_kwh=1.0),
-        Step(class_id="b", from_w=300.0, to_w=200.0, kw=1.0, usd_per_kwh=1.0),
-        Step(class_id="b", from_w=200.0, to_w=100.0, kw=1.0, usd_per_kwh=3.0),
-    ]
+    steps = steps_of((0, 2.0, 1.0), (1, 1.0, 1.0), (1, 1.0, 3.0))
     offer = capability(steps, battery(), site_id="s", at=T0, baseline_kw=100.0, tuning=TUNING)
     assert [s.kw for s in offer.segments[:2]] == pytest.approx([3.18, 1.06])
     assert offer.segments[-1].kw == pytest.approx(held_for_kw(battery(), TUNING), abs=1e-4)
@@ -105,9 +108,15 @@ def test_capability_is_convex_and_the_battery_comes_last_at_what_it_can_hold() -
     assert len(capability(steps, None, site_id="s", at=T0, baseline_kw=100.0, tuning=TUNING).segments) == 2
 
 
+def test_a_site_without_anything_to_give_offers_nothing() -> None:
+    nothing = Allocator([]).steps({})
+    offer = capability(nothing, None, site_id="s", at=T0, baseline_kw=100.0, tuning=TUNING)
+    assert (offer.deliverable_kw, offer.deliverable_p90_kw, offer.segments) == (0.0, 0.0, ())
+
+
 def test_the_quantiles_add_what_jobs_are_off_one_by_one_and_what_the_meter_is_for_all() -> None:
-    alone = [Step(class_id="a", from_w=3.0, to_w=2.0, kw=k, usd_per_kwh=k, sd=0.1) for k in (40.0, 60.0)]
-    many = [replace(step, class_id=f"{i}", kw=step.kw / 50) for step in alone for i in range(50)]
+    alone = steps_of((0, 40.0, 1.0), (0, 60.0, 2.0), sd=0.1)
+    many = steps_of(*((i, kw / 50, cost) for kw, cost in ((40.0, 1.0), (60.0, 2.0)) for i in range(50)), sd=0.1)
     offers = [
         capability(s, None, site_id="s", at=T0, baseline_kw=900.0, tuning=Tuning(meter_gain=1.0)) for s in (alone, many)
     ]
@@ -118,11 +127,11 @@ def test_the_quantiles_add_what_jobs_are_off_one_by_one_and_what_the_meter_is_fo
 
 
 def test_the_curve_of_thousands_of_jobs_is_sent_as_a_few_hundred_segments_that_stay_convex() -> None:
-    steps = [Step(class_id=f"{i}", from_w=3.0, to_w=2.0, kw=1 + i % 7, usd_per_kwh=0.001 * i) for i in range(5000)]
+    steps = steps_of(*((i, 1.0 + i % 7, 0.001 * i) for i in range(5000)))
     offer = capability(steps, None, site_id="s", at=T0, baseline_kw=1e5, tuning=TUNING)
     assert len(offer.segments) <= 200
     costs = [s.usd_per_kwh for s in offer.segments]
     assert costs == sorted(costs)
-    assert offer.deliverable_kw == pytest.approx(sum(s.kw for s in steps) * TUNING.meter_gain)
-    whole = sum(s.kw * s.usd_per_kwh for s in steps)
+    assert offer.deliverable_kw == pytest.approx(steps.kw.sum() * TUNING.meter_gain)
+    whole = float(steps.kw @ steps.usd_per_kwh)
     assert sum(s.kw * s.usd_per_kwh for s in offer.segments) == pytest.approx(whole, rel=1e-3)

@@ -23,8 +23,10 @@ SAMPLE_SD = 0.05
 """Of ten seconds' mean rate or power about the curve, as a share: noise lasts longer than a sample, so it is ample."""
 SAMPLE_S = 10.0
 LEAST_SD = 1e-3
-MOST_SURPRISE = 3.0
-"""A sample counts as no further off than so many standard deviations: a checkpoint or a hiccup is no curve."""
+SURPRISE = 3.0
+"""A sample so many standard deviations off is not believed: it may be a checkpoint. It makes what is known doubtful,"""
+DOUBT = 0.02
+"""by this share of what was doubtful at first, so that a job that really changed is soon learned anew."""
 LIKENESS = 0.3
 """Distance in relative cap over which errors of the prior are alike."""
 SCALE_SD = 1.0
@@ -63,17 +65,20 @@ class _Estimate:
     mean: Floats
     covariance: Floats
 
-    def seen(self, at: Floats, value: float, sd: float, drift: Floats) -> _Estimate:
-        """After ``value`` was seen of the mean weighted by ``at``; ``sd`` of such values, as a share."""
-        spread = self.covariance + drift
+    def seen(self, at: Floats, value: float, sd: float, *, shape: Floats, drift: float, scale_sd: float) -> _Estimate:
+        """After ``value`` was seen of the mean weighted by ``at``.
+
+        ``sd``: of such values, as a share; ``shape``: the prior's covariance of shape; ``drift``: share of a fading
+        time that went by; ``scale_sd``: how far all of it may be off, as a share.
+        """
+        alike = np.outer(self.mean, self.mean)
+        spread = self.covariance + drift * (DRIFT_SD**2 * alike + shape)
         along, expected = spread @ at, float(at @ self.mean)
         variance = float(at @ along) + max(sd * expected, LEAST_SD) ** 2
+        if abs(value - expected) > SURPRISE * variance**0.5:
+            return _Estimate(mean=self.mean, covariance=spread + DOUBT * (scale_sd**2 * alike + shape))
         step = along / variance
-        most = MOST_SURPRISE * variance**0.5
-        return _Estimate(
-            mean=self.mean + step * min(most, max(-most, value - expected)),
-            covariance=spread - np.outer(step, along),
-        )
+        return _Estimate(mean=self.mean + step * (value - expected), covariance=spread - np.outer(step, along))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,23 +108,19 @@ class Evidence:
             return self
         prior, at = self.prior, _weights(sample.cap_w / self.prior.max_w)
         unit = sample.rate / float(at @ prior.throughput) if self.unit_rate is None else self.unit_rate
-        sd = SAMPLE_SD * (SAMPLE_S / sample.seconds) ** 0.5
-        fade = sample.seconds / FADE_S
-        wander = DRIFT_SD**2 * fade
-        rate, power = sample.rate / unit, sample.power_w / prior.max_w
+        sd, drift = SAMPLE_SD * (SAMPLE_S / sample.seconds) ** 0.5, sample.seconds / FADE_S
         return Evidence(
             prior=prior,
             rate=self.rate.seen(
-                at,
-                rate,
-                sd,
-                wander * np.outer(self.rate.mean, self.rate.mean) + fade * _loss_covariance(prior),
+                at, sample.rate / unit, sd, shape=_loss_covariance(prior), drift=drift, scale_sd=SCALE_SD
             ),
             power=self.power.seen(
                 at,
-                power,
+                sample.power_w / prior.max_w,
                 sd,
-                wander * np.outer(self.power.mean, self.power.mean) + fade * _bend_covariance(prior),
+                shape=_bend_covariance(prior),
+                drift=drift,
+                scale_sd=prior.gain_sd,
             ),
             unit_rate=unit,
         )

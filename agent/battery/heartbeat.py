@@ -15,7 +15,7 @@ from sunspec2.modbus.modbus import ModbusClientException
 from agent.battery.observation import BANK, MASTER
 
 STILL_AFTER = 5
-"""Beats in a row, a second apart, that found the battery's count where it was."""
+"""Looks in a row, a second apart, that found the battery's count where it was."""
 
 _WRAP = 0xFFFF
 """Counts go back to 0 here: the outermost pattern of 16 bits means "not implemented"."""
@@ -35,7 +35,7 @@ _REGISTERS = (
 
 
 class Heartbeat:
-    """Both directions, in each model that the battery has of them. ``beat`` is called once a second."""
+    """Both directions, in each model that the battery has of them; each of the two calls once a second."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -44,13 +44,17 @@ class Heartbeat:
         self._refused: set[int] = set()
 
     def beat(self, device: Any) -> None:
-        """Count up ours and look at theirs; raises what pysunspec2 raises."""
+        """Count up ours; raises what pysunspec2 raises."""
         self._count = (self._count + 1) % _WRAP
         for registers in _REGISTERS:
             if registers.model in device.models:
-                model = device.models[registers.model][0]
-                self._write(model.points[registers.ours], registers.model)
-                self._look(model.points[registers.theirs], registers.model)
+                self._write(device.models[registers.model][0].points[registers.ours], registers.model)
+
+    def look(self, device: Any) -> None:
+        """At theirs, as it was just read with the rest of the battery."""
+        for registers in _REGISTERS:
+            if registers.model in device.models:
+                self._compare(device.models[registers.model][0].points[registers.theirs].value, registers.model)
 
     def alarms(self) -> tuple[str, ...]:
         """What a person should look at."""
@@ -75,9 +79,8 @@ class Heartbeat:
             point.write()
             self._refused.discard(model)
 
-    def _look(self, point: Any, model: int) -> None:
-        if point.value is None:
+    def _compare(self, count: int | None, model: int) -> None:
+        if count is None:
             return
-        point.read()
-        self._still[model] = self._still.get(model, 0) + 1 if self._seen.get(model) == point.value else 0
-        self._seen[model] = point.value
+        self._still[model] = self._still.get(model, 0) + 1 if self._seen.get(model) == count else 0
+        self._seen[model] = count

@@ -141,7 +141,7 @@ class CapacityReader:
     """713: charge, health and status."""
 
     number: ClassVar[int] = CAPACITY
-    _ERROR = 2
+    _WARNING, _ERROR = 1, 2
 
     def read(self, model: Any) -> Observed:
         model.read()
@@ -149,17 +149,18 @@ class CapacityReader:
             soc_pct=value_of(model, "SoC"),
             soh_pct=value_of(model, "SoH"),
             energy_wh=value_of(model, "WHRtg"),
+            alarms=_holding({"warning (713 Sta)": _is(model, "Sta", self._WARNING)}),
             out_of_service=_holding({"error (713 Sta)": _is(model, "Sta", self._ERROR)}),
         )
 
 
 class MasterReader:
-    """715: who commands it."""
+    """715: who commands it; its heartbeat is read along."""
 
     number: ClassVar[int] = MASTER
 
     def read(self, model: Any) -> Observed:
-        read_head(model, "LocRemCtl")
+        model.read()
         return Observed(
             out_of_service=_holding({"under local control (715 LocRemCtl)": _is(model, "LocRemCtl", _LOCAL)})
         )

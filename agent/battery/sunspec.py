@@ -38,10 +38,10 @@ class SunSpecBattery:
 
     async def read(self) -> BatteryReading:
         """Power, charge, limits and state. Raises BatteryError."""
-        return self._reading(await self._call(observe))
+        return self._reading(await self._call(self._observe))
 
     async def beat(self) -> None:
-        """Show it that its controller lives, and see that it does, where it has a heartbeat. Raises BatteryError."""
+        """Show it that its controller lives, where it has a heartbeat. Raises BatteryError."""
         await self._call(self._heartbeat.beat)
 
     async def arm(self) -> None:
@@ -78,6 +78,11 @@ class SunSpecBattery:
         except SunSpecError as error:
             self._armed = False
             raise BatteryError(f"battery {error}: check its address in [battery] and its network") from error
+
+    def _observe(self, device: Any) -> Observed:
+        seen = observe(device)
+        self._heartbeat.look(device)
+        return seen
 
     def _reading(self, seen: Observed) -> BatteryReading:
         power_w = _needed(seen.power_w, "power (W of SunSpec model 701, or 101 to 103)")

@@ -39,3 +39,5 @@ def configure(process: str, *, level: str = "INFO", **bound: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # Who calls it tells of a failure itself, once and by the device's name.
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from agent.battery.device import REVERT_AFTER_S
-from agent.battery.heartbeat import STILL_AFTER
+from agent.battery.heartbeat import STILL_AFTER, Heartbeat
 from agent.battery.sunspec import SunSpecBattery
 from agent.errors import BatteryError, BatteryUnsafeError
+from agent.modbus import SunSpecDevice
 from agent.simulation.basic_battery import MEASUREMENT as INVERTER
 from agent.simulation.basic_battery import NAMEPLATE, STORAGE, BasicBattery
 from agent.simulation.battery import BANK, CAPACITY, CONTROL, MASTER, MEASUREMENT, RATINGS, BankBattery, Battery
 from agent.simulation.modbus import ModbusDevice
+from agent.simulation.registers import RegisterMap, common_model
 from grid.clock import VirtualClock
 from tests.agent.simulation.conftest import reference_site
 
@@ -104,8 +106,10 @@ async def test_alarm_bits_are_named() -> None:
         plant.registers.put(MEASUREMENT, "Alrm", 1 << 7)
         plant.registers.put(BANK, "Evt1", (1 << 2) | (1 << 13))
         plant.registers.put(BANK, "EvtVnd1", 1 << 4)
+        plant.registers.put(CAPACITY, "Sta", 1)
         assert (await battery.read()).alarms == (
             "OVER_TEMP (701 Alrm)",
+            "warning (713 Sta)",
             "OVER_TEMP_WARNING (802 Evt1)",
             "UNDER_SOC_MIN_ALARM (802 Evt1)",
             "bit 4 (802 EvtVnd1)",
@@ -163,23 +167,31 @@ async def test_each_beat_counts_up_where_there_is_a_heartbeat() -> None:
 
 async def test_a_heartbeat_that_stands_still_is_an_alarm() -> None:
     plant = bank()
-    plant.registers.put(BANK, "Hb", 0)
+
+    async def looks(battery: SunSpecBattery, count: int) -> tuple[str, ...]:
+        for _ in range(count):
+            let(plant, 1)
+            plant.registers.put(BANK, "Hb", plant.registers.get(BANK, "Hb") + 1)
+            reading = await battery.read()
+        return reading.alarms
+
     async with served(plant) as (battery, _):
-        for _ in range(3 * STILL_AFTER):
-            let(plant, 1)
-            plant.registers.put(BANK, "Hb", plant.registers.get(BANK, "Hb") + 1)
-            await battery.beat()
-        assert (await battery.read()).alarms == ()
+        assert await looks(battery, 3 * STILL_AFTER) == ()
         plant.beats = False
-        for _ in range(STILL_AFTER + 1):
-            let(plant, 1)
-            plant.registers.put(BANK, "Hb", plant.registers.get(BANK, "Hb") + 1)
-            await battery.beat()
-        assert (await battery.read()).alarms == ("its heartbeat stands still (715 DERHb): its controller may hang",)
+        assert await looks(battery, STILL_AFTER - 1) == ()
+        still = "its heartbeat stands still (715 DERHb): its controller may hang"
+        assert await looks(battery, 1) == (still,)
         plant.beats = True
-        let(plant, 1)
-        await battery.beat()
-        assert not any("715" in alarm for alarm in (await battery.read()).alarms)
+        assert await looks(battery, 1) == ()
+
+
+async def test_a_heartbeat_that_is_refused_is_an_alarm_and_no_failure() -> None:
+    registers = RegisterMap({1: common_model("Battery", "a"), MASTER: {"DERHb": 0, "ControllerHb": 0}})
+    async with ModbusDevice(registers) as server:
+        device, heartbeat = SunSpecDevice("127.0.0.1", server.port, 1), Heartbeat()
+        await device.call(heartbeat.beat)
+        await device.close()
+    assert heartbeat.alarms() == ("it takes no heartbeat (715 ControllerHb): it may stop by itself",)
 
 
 # --- faults of the line ---------------------------------------------------------------------------------------

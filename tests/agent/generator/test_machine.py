@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.generator.device import WATCHDOG_S
 from agent.generator.machine import LONGEST_STEP_S, GeneratorMachine, Phase
@@ -168,3 +170,31 @@ def test_after_a_gap_it_goes_on_from_what_the_engine_does() -> None:
     run.seconds(1, 900.0)
     assert run.machine.phase is Phase.MIN_UP
     assert run.commands_kw[-1] <= 500.0 + LONGEST_STEP_S * LIMITS.ramp_kw_per_s
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    wanted_kw=st.lists(st.one_of(st.none(), st.floats(0.0, 2000.0)), min_size=1, max_size=12),
+    hold_s=st.integers(1, 60),
+    failing_starts=st.integers(0, 4),
+    trip_at=st.one_of(st.none(), st.integers(0, 11)),
+)
+def test_whatever_is_wanted_the_limits_hold(
+    wanted_kw: list[float | None], hold_s: int, failing_starts: int, trip_at: int | None
+) -> None:
+    run = Run(engine(failing_starts=failing_starts))
+    for number, kw in enumerate(wanted_kw):
+        if number == trip_at:
+            run.plant.trip()
+        run.seconds(hold_s, kw)
+    commands_kw = run.commands_kw
+    assert max(commands_kw) <= LIMITS.rating_kw
+    # A block takes four seconds, and the pause after it five: no two of them begin within eight.
+    block_s = round(LIMITS.block_pause_s + LIMITS.block_kw / LIMITS.ramp_kw_per_s) - 1
+    for at, before in enumerate(commands_kw[:-1]):
+        assert abs(commands_kw[at + 1] - before) <= LIMITS.ramp_kw_per_s + 1e-6 or commands_kw[at + 1] == 0.0
+        assert max(commands_kw[at : at + block_s]) - before <= LIMITS.block_kw + 1e-6
+    tries = 0
+    for phase in run.phases:
+        tries = tries + 1 if phase is Phase.STARTING else tries if phase is Phase.WAITING else 0
+        assert tries <= LIMITS.start_tries

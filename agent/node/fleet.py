@@ -40,6 +40,8 @@ class Fleet:
         """Why NVML has to be opened anew."""
         self._had: set[str] = set()
         """GPUs that were ever in our hands; others are left out only as long as they are found so."""
+        self.unjournalled: dict[str, Member] = {}
+        """By GPU that is left out: what only this process knows of it."""
         self.members: list[Member] = []
         self.left_out: dict[str, str] = {}
         """By GPU: why it is not in our hands, though it may come back."""
@@ -102,6 +104,7 @@ class Fleet:
         _log.warning("the driver was gone and is back", why=self._driver_gone)
         self._driver_gone = ""
         self.left_out |= {member.uuid: "not found since the driver is back" for member in self.members}
+        self.unjournalled |= {member.uuid: member for member in self.members if member.unjournalled}
         self.members.clear()
 
     def _class_of(self, gpu: GpuDevice) -> str | None:
@@ -134,6 +137,8 @@ class Fleet:
             except (GpuError, NodeError) as error:
                 self._leave_out(gpu.uuid, error)
             else:
+                if (known := self.unjournalled.pop(gpu.uuid, None)) is not None:
+                    member.prior_w, member.locked, member.unjournalled = known.prior_w, known.locked, True
                 self.members.append(member)
                 self._had.add(gpu.uuid)
 

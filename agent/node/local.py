@@ -183,7 +183,7 @@ class LocalNode:
 
     async def restore(self) -> ApplyResult:
         left_out = self._fleet.left_out
-        held = left_out.keys() & self._journal.touched()
+        held = left_out.keys() & (self._journal.touched() | self._fleet.unjournalled.keys())
         result = self._restore(self._fleet.members)
         alarms = tuple(f"{uuid}: capped and not given back: {left_out[uuid]}" for uuid in sorted(held))
         return ApplyResult(complete=result.complete and not held, alarms=(*alarms, *result.alarms))

@@ -65,8 +65,9 @@ def journal_if_it_can(asked: Orders, lease: Lease, journal: AgentJournal) -> lis
     try:
         _keep_fresh(asked, lease, journal)
     except JournalError as error:
-        touched = journal.touched()
-        for member in [m for m, _ in (*asked.caps, *asked.locks) if m.uuid not in touched]:
+        priors_w, clock_locks = journal.prior_limits_w(), journal.clock_locks()
+        capped = [m for m, _ in asked.caps if m.uuid not in priors_w]
+        for member in (*capped, *(m for m, _ in asked.locks if m.uuid not in clock_locks)):
             member.unjournalled = True
         return [f"what these GPUs had is not journalled, do not end this process: {error}"]
     return []

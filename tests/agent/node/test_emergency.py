@@ -81,6 +81,32 @@ async def test_no_full_disk_stands_in_the_way_and_what_gpus_had_is_journalled_on
         assert rig.journal.clock_locks() == {"GPU-0", "GPU-1"}
 
 
+async def test_a_limit_is_given_back_though_only_its_clock_lock_is_journalled(rig: Rig) -> None:
+    async with rig.node() as node:
+        await node.stage({"deep": DEEP})
+        await node.apply(Table(caps_w={}, clocks_mhz={"job": 900.0}), rig.lease())
+        with read_only(rig.journal):
+            await node.apply_staged("deep", rig.lease())
+        assert (await node.restore()).complete
+        assert (rig.caps_w(), rig.locks_mhz()) == ([400.0] * 3, [0] * 3)
+
+
+async def test_what_only_the_process_knows_outlasts_a_driver_that_was_gone(rig: Rig) -> None:
+    async with rig.node() as node:
+        await node.stage({"deep": DEEP})
+        with read_only(rig.journal):
+            await node.apply_staged("deep", rig.lease())
+        rig.state.inject("nvmlDeviceGetFieldValues", pynvml.NVML_ERROR_UNINITIALIZED, calls=1)
+        rig.state.inject("nvmlDeviceGetUUID", pynvml.NVML_ERROR_UNKNOWN, gpu=0)
+        await node.readings()
+        await rig.clock.advance(5)
+        assert not (await node.restore()).complete
+        rig.state.inject("nvmlDeviceGetUUID", 0, gpu=0)
+        await rig.clock.advance(5)
+        assert (await node.restore()).complete
+        assert (rig.caps_w(), rig.locks_mhz()) == ([400.0] * 3, [0] * 3)
+
+
 async def test_what_an_emergency_changed_is_given_back_though_it_was_never_journalled(rig: Rig) -> None:
     async with rig.node() as node:
         await node.stage({"deep": DEEP})

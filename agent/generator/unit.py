@@ -16,6 +16,7 @@ from agent.generator.journal import HoursLedger
 from agent.generator.machine import GeneratorLimits, GeneratorMachine, Phase
 from agent.generator.permits import Permit, Purpose, Refused, judge
 from grid.clock import Clock
+from grid.errors import JournalError
 from grid.units import SECONDS_PER_HOUR
 
 COUNT_EVERY_S = 60
@@ -65,22 +66,27 @@ class GeneratorUnit:
         except GeneratorError as error:
             # Its watchdog stops it if this lasts; what it did shows when it is back.
             return GeneratorStatus(phase=self.machine.phase, reading=None, alarms=(str(error),))
-        self._reconcile(reading, now)
         if self._clock.monotonic() - self._commanded_s >= WATCHDOG_S:
             self.machine.lapse()
         refused = self._refusal(demand, now)
         granted = None if refused else demand
-        was = self.machine.phase
         command = self.machine.step(reading, granted.power_kw if granted else None, self._clock.monotonic())
-        self._keep_hours(reading, granted, starting=command.run and was is Phase.OFF, on_utility=on_utility, now=now)
-        failure = (self.machine.failure,) if self.machine.failure else ()
+        failures = [self.machine.failure] if self.machine.failure else []
+        try:
+            self._keep_hours(reading, granted, on_utility=on_utility, now=now)
+        except JournalError as error:
+            failures.append(str(error))
+            if self.machine.phase is Phase.STARTING:
+                # What cannot be accounted for is not begun; what runs goes on, its meter keeps count.
+                self.machine.lapse()
+                command = GeneratorCommand(run=False, power_kw=0.0)
         try:
             await self._device.command(command)
             self._commanded_s = self._clock.monotonic()
         except GeneratorError as error:
-            failure = (*failure, str(error))
+            failures.append(str(error))
         return GeneratorStatus(
-            phase=self.machine.phase, reading=reading, refused=refused, alarms=(*reading.alarms, *failure)
+            phase=self.machine.phase, reading=reading, refused=refused, alarms=(*reading.alarms, *failures)
         )
 
     async def release(self) -> None:
@@ -98,25 +104,34 @@ class GeneratorUnit:
 
     # --- hours ------------------------------------------------------------------------------------------------
 
-    def _reconcile(self, reading: GeneratorReading, now: datetime) -> None:
-        """Once, when it first answers: what it ran while nobody watched."""
-        if self._reconciled:
-            return
-        self._reconciled = True
-        counted_s = self._ledger.counted_to_s()
-        if counted_s is not None and reading.run_s > counted_s and self._ledger.running_for() is None:
-            self._ledger.add(Purpose.UNASKED, counted_s, reading.run_s, now)
-
     def _keep_hours(
-        self, reading: GeneratorReading, granted: Demand | None, *, starting: bool, on_utility: bool, now: datetime
+        self, reading: GeneratorReading, granted: Demand | None, *, on_utility: bool, now: datetime
     ) -> None:
+        """Raises JournalError when the disk takes no change."""
+        self._reconcile(reading, now)
         open_for = self._ledger.running_for()
-        if not (reading.state.turns or starting):
-            if open_for is not None and self.machine.phase is not Phase.STARTING:
+        if not (reading.state.turns or self.machine.phase is Phase.STARTING):
+            if open_for is not None:
                 self._ledger.end(reading.run_s, now)
             return
-        purpose = granted.purpose if granted else open_for or (Purpose.UNASKED if on_utility else Purpose.OUTAGE)
+        purpose = granted.purpose if granted else _unasked(open_for, on_utility=on_utility)
         if purpose is not open_for:
             self._ledger.begin(purpose, reading.run_s, now)
         elif reading.run_s - (self._ledger.counted_to_s() or 0) >= COUNT_EVERY_S:
             self._ledger.count(reading.run_s, now)
+
+    def _reconcile(self, reading: GeneratorReading, now: datetime) -> None:
+        """Once, when it first answers: what it ran while nobody watched."""
+        if self._reconciled:
+            return
+        counted_s = self._ledger.counted_to_s()
+        if counted_s is not None and reading.run_s > counted_s and self._ledger.running_for() is None:
+            self._ledger.add(Purpose.UNASKED, counted_s, reading.run_s, now)
+        self._reconciled = True
+
+
+def _unasked(open_for: Purpose | None, *, on_utility: bool) -> Purpose:
+    """What a run is for that nobody asks for now: what it was begun for, or the outage that shows a moment later."""
+    if open_for in (None, Purpose.UNASKED):
+        return Purpose.UNASKED if on_utility else Purpose.OUTAGE
+    return open_for

@@ -19,6 +19,7 @@ from agent.generator.unit import Demand, GeneratorStatus, GeneratorUnit
 from agent.simulation.generator import Generator
 from agent.simulation.modbus import ModbusDevice
 from grid.clock import VirtualClock
+from tests.agent.disks import read_only
 from tests.agent.generator.engine import LIMITS, engine
 from tests.agent.sockets import closed_port, silent_port
 
@@ -259,4 +260,56 @@ async def test_release_lets_it_cool_down_and_stop(tmp_path: Path) -> None:
         for _ in range(60):
             plant.step(1.0)
         assert plant.state is EngineState.OFF
+        bench.ledger.close()
+
+
+async def test_no_start_whose_hours_cannot_be_written_down(tmp_path: Path) -> None:
+    plant = engine()
+    async with served(plant) as (device, _):
+        bench = Bench(tmp_path, plant, device)
+        with read_only(bench.ledger):
+            status = await bench.seconds(5, MARKET)
+        assert any("takes no change" in alarm for alarm in status.alarms)
+        assert (status.phase, plant.state) == (Phase.OFF, EngineState.OFF)
+        await bench.seconds(30, MARKET)
+        assert plant.power_kw == 500.0
+        bench.ledger.close()
+
+
+async def test_a_disk_that_fills_up_does_not_stop_an_engine_on_load(tmp_path: Path) -> None:
+    plant = engine()
+    async with served(plant) as (device, _):
+        bench = Bench(tmp_path, plant, device)
+        await bench.seconds(40, MARKET)
+        with read_only(bench.ledger):
+            status = await bench.seconds(100, MARKET)
+        assert any("takes no change" in alarm for alarm in status.alarms)
+        assert plant.power_kw == 500.0
+        await bench.seconds(1, MARKET)
+        turned_h = plant.registers.get("RunTime") / 3600
+        assert bench.ledger.used_h(bench.clock.now()) == {Purpose.MARKET: pytest.approx(turned_h, abs=2 / 3600)}
+        bench.ledger.close()
+
+
+async def test_a_run_whose_outage_shows_a_moment_later_is_the_outage_s(tmp_path: Path) -> None:
+    plant = engine()
+    plant.bus_kw = 700.0
+    async with served(plant) as (device, _):
+        bench = Bench(tmp_path, plant, device)
+        await bench.seconds(3, None)
+        assert bench.ledger.running_for() is Purpose.UNASKED
+        await bench.seconds(60, None, on_utility=False)
+        await bench.seconds(10, None)
+        assert bench.ledger.running_for() is Purpose.OUTAGE
+        bench.ledger.close()
+
+
+async def test_tries_to_start_are_one_run_s_hours(tmp_path: Path) -> None:
+    plant = engine(failing_starts=2)
+    async with served(plant) as (device, _):
+        bench = Bench(tmp_path, plant, device)
+        await bench.seconds(90, MARKET)
+        await bench.seconds(150, None)
+        turned_h = plant.registers.get("RunTime") / 3600
+        assert bench.ledger.used_h(bench.clock.now()) == {Purpose.MARKET: pytest.approx(turned_h, abs=1e-6)}
         bench.ledger.close()

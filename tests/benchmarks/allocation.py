@@ -3,7 +3,8 @@
 ``python -m tests.benchmarks.allocation [--gpus N ...]`` prints JSON. Every row is a problem solved by the product's
 code: ``classes`` (8 cap classes) and ``jobs`` (50 GPUs each) through Allocator; ``gpus`` (one bound per GPU, each busy
 and with its own silicon); ``racks`` and ``racks_gpus`` (72 GPUs a rack, 20 racks a feed; parts of jobs, or single
-GPUs) through the hierarchy; ``replan`` what the worker does for the tick; ``tick`` a whole ControlLoop.step. The peer
+GPUs) through the hierarchy; ``one_cap`` the same with one cap a job (racks and feeds only, not always the optimum);
+``replan`` that with all the worker does besides; ``tick`` a whole ControlLoop.step. The peer
 is HiGHS on the same pieces, up to PEER_PIECES of them. Wall times are as good as the machine is quiet; CPU times stand
 beside them.
 """
@@ -28,7 +29,7 @@ from agent.control.hierarchy import Tree, Units, solve
 from agent.control.layout import Layout, Rack
 from agent.control.replan import plan
 from agent.control.waterfill import Floats, Ints, Pieces, cheapest_first, fill_one, summed
-from tests.benchmarks.programme import Programme, highs_version
+from tests.benchmarks.programme import Programme, Rows, highs_version
 from tests.benchmarks.ticks import BusySite, run
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -40,7 +41,12 @@ NEED, RACK_NEED, FEED_NEED = 0.6, 0.3, 0.4
 """What the site, a tight rack and a tight feed must free, as shares of what is above their floors."""
 SILICON_SD = 0.03
 PEER_PIECES = 60_000
-LIMITS_MS = {("jobs", 100_000): 15.0, ("racks", 100_000): 150.0, ("racks_gpus", 100_000): 150.0}
+LIMITS_MS = {
+    ("jobs", 100_000): 15.0,
+    ("racks", 100_000): 150.0,
+    ("racks_gpus", 100_000): 150.0,
+    ("one_cap", 100_000): 150.0,
+}
 TICK_GPUS = (1_000, 10_000, 100_000)
 TICK_LIMIT_MS = {100_000: 50.0}
 
@@ -190,7 +196,7 @@ def allocated(name: str, gpus: int, jobs: int) -> Row:
     bounds = problem.allocator.allocate(budget_kw, fresh).power_w
     freed = curves.pieces.between(np.array(list(bounds.values())), np.full(jobs, np.inf))
     room = curves.pieces.between(curves.least_w, curves.top_w)
-    site = Programme(pieces=curves.pieces, room_kw=room)
+    site = Programme.of(curves.pieces, room)
     site = site.needs(np.zeros(len(room), dtype=np.intp), np.array([problem.need_kw]))
     cost = float(freed @ curves.pieces.usd_per_kwh)
     return row(name, gpus, jobs, curves.pieces, took, cost, site, first_ms=first_ms)
@@ -208,7 +214,7 @@ def single(gpus: int) -> Row:
 
     took = timed(work)
     freed = units.pieces.between(work(), np.full(len(units.job), np.inf))
-    site = Programme(pieces=units.pieces, room_kw=room).needs(np.zeros(len(room), dtype=np.intp), np.array([need]))
+    site = Programme.of(units.pieces, room).needs(np.zeros(len(room), dtype=np.intp), np.array([need]))
     return row("gpus", gpus, gpus, units.pieces, took, float(freed @ units.pieces.usd_per_kwh), site)
 
 
@@ -217,7 +223,7 @@ def nested(name: str, gpus: int, units: Units, tree: Tree) -> Row:
     took = timed(lambda: solve(units, tree))
     found = solve(units, tree)
     room = units.pieces.between(units.least_w, units.top_w)
-    programme = Programme(pieces=units.pieces, room_kw=room)
+    programme = Programme.of(units.pieces, room)
     racks = tree.rack[units.pieces.unit]
     drawn = np.bincount(tree.rack, weights=units.full_kw, minlength=len(tree.feed))
     feeds = np.bincount(tree.feed, weights=drawn, minlength=len(tree.feed_limit_kw))
@@ -227,6 +233,29 @@ def nested(name: str, gpus: int, units: Units, tree: Tree) -> Row:
     if found.short_kw.max() > 1e-6:
         raise SystemExit(f"{name} of {gpus} GPUs: the floors bind, the peer has no answer to compare with")
     return row(name, gpus, len(units.job), units.pieces, took, found.usd_per_h, programme)
+
+
+def one_cap(gpus: int) -> Row:
+    """Racks and feeds where every job has one cap: the worker's problem, whose peer has one variable a job's piece."""
+    problem = Problem(gpus, gpus // GPUS_PER_JOB)
+    curves = problem.curves
+    units, tree = problem.layout().problem(curves)
+    took = timed(lambda: solve(units, tree))
+    found = solve(units, tree)
+    sizes = np.bincount(curves.pieces.unit, minlength=len(curves.class_ids))
+    of_unit = np.bincount(units.pieces.unit, minlength=len(units.job))
+    within = np.arange(len(units.pieces.kw)) - (np.cumsum(of_unit) - of_unit)[units.pieces.unit]
+    column = (np.cumsum(sizes) - sizes)[units.job[units.pieces.unit]] + within
+    rack = tree.rack[units.pieces.unit]
+    drawn = np.bincount(tree.rack, weights=units.full_kw, minlength=len(tree.feed))
+    feeds = np.bincount(tree.feed, weights=drawn, minlength=len(tree.feed_limit_kw))
+    programme = Programme.of(curves.pieces, curves.pieces.between(curves.least_w, curves.top_w))
+    for group, need_kw in ((rack, drawn - tree.rack_limit_kw), (tree.feed[rack], feeds - tree.feed_limit_kw)):
+        share = units.pieces.kw / curves.pieces.kw[column]
+        programme = programme.needing(Rows(need_kw=np.maximum(0.0, need_kw), column=column, group=group, share=share))
+    if found.short_kw.max() > 1e-6:
+        raise SystemExit(f"one_cap of {gpus} GPUs: the floors bind, the peer has no answer to compare with")
+    return row("one_cap", gpus, len(units.job), curves.pieces, took, found.usd_per_h, programme)
 
 
 def row(
@@ -309,6 +338,7 @@ def rows(gpus: int) -> list[object]:
         asdict(single(gpus)),
         asdict(nested("racks", gpus, *problem.nested())),
         asdict(nested("racks_gpus", gpus, *Problem(gpus, gpus // GPUS_PER_JOB, busy=True).single_gpus())),
+        asdict(one_cap(gpus)),
         replanned(gpus),
     ]
     return found

@@ -65,6 +65,21 @@ def test_a_job_with_one_cap_goes_alike_and_no_limit_is_broken_for_it(seed: int, 
         assert site.cost(found.bound_w) >= least - 1e-6
 
 
+def test_jobs_with_one_cap_cost_hardly_more_than_the_linear_programme_says() -> None:
+    """Twenty jobs in up to three of eight racks each, most limits tight: on the mean of many sites."""
+    gaps = []
+    for seed in range(40):
+        site = random_site(seed, jobs=20, racks=8, feeds=2, most_units=3)
+        tree = limited(site, seed)
+        least = site.by_linear_programme(tree, alike=True)
+        if least is not None:
+            found = solve(site.units(alike=True), tree)
+            assert found.short_kw.max() <= 1e-6
+            gaps.append(site.cost(found.bound_w) / least - 1)
+    assert len(gaps) > 10
+    assert np.mean(gaps) <= 0.02
+
+
 def test_what_a_job_with_one_cap_leaves_in_other_racks_goes_to_their_jobs() -> None:
     """Job 0 is held back by rack 0; rack 1 has then no reason to lower job 1."""
     site = random_site(3, jobs=2, racks=2, feeds=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,6 +65,14 @@ def test_a_limit_below_the_floors_is_named() -> None:
     found = plan(layout(r1_kw=0.5), ALLOCATOR.curves(SCALES))
     assert set(found.short_kw) == {"r1"}
     assert found.most_w["a"] == pytest.approx(CLASSES[0].floor_w)
+
+
+def test_jobs_that_draw_nothing_or_are_nowhere_are_no_obstacle() -> None:
+    idle = {"a": replace(SCALES["a"], gpu_count=0), "b": SCALES["b"]}
+    found = plan(layout(r1_kw=0.5, f1_kw=FULL_KW - 1.0), ALLOCATOR.curves(idle))
+    assert set(found.most_w) == {"b"}
+    nowhere = replace(layout(), gpus={})
+    assert plan(nowhere, ALLOCATOR.curves(SCALES)).most_w == {}
 
 
 class ByHand(Executor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -73,6 +74,12 @@ def test_jobs_that_draw_nothing_or_are_nowhere_are_no_obstacle() -> None:
     assert set(found.most_w) == {"b"}
     nowhere = replace(layout(), gpus={})
     assert plan(nowhere, ALLOCATOR.curves(SCALES)).most_w == {}
+
+
+def test_the_work_and_its_answer_fit_through_a_pipe_to_another_process() -> None:
+    work = (layout(r1_kw=3.0), ALLOCATOR.curves(SCALES))
+    answer = plan(*work)
+    assert pickle.loads(pickle.dumps(plan(*pickle.loads(pickle.dumps(work))))) == answer
 
 
 class ByHand(Executor):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import highspy
 import numpy as np
 
-from agent.control.waterfill import Floats, Ints, Pieces
+from agent.control.waterfill import Floats, Ints, Pieces, summed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Programme:
         programme.a_matrix_.format_ = highspy.MatrixFormat.kColwise
         programme.a_matrix_.start_ = np.searchsorted(entries, np.arange(columns + 1) * len(need))
         programme.a_matrix_.index_ = entries % len(need)
-        programme.a_matrix_.value_ = np.bincount(which, weights=np.concatenate([r.share for r in self.rows]))
+        programme.a_matrix_.value_ = summed(np.concatenate([r.share for r in self.rows]), which, len(entries))
         highs = highspy.Highs()  # type: ignore[no-untyped-call]
         highs.setOptionValue("output_flag", False)
         highs.passModel(programme)

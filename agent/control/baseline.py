@@ -19,14 +19,17 @@ FAR_DEVIATIONS = 5.0
 LEAST_DEVIATION = 0.02
 """Robust deviation assumed at least, as a share of the median: a steady meter is no reason to reject."""
 NOISE_MEAN_S = 5
+NOISE_MINUTES = 10
 
 
 class BaselineForecast:
-    """Mean and noise of the last uncurtailed minute."""
+    """Mean of the last uncurtailed minute, noise of the last ten."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[datetime, float]] = deque(maxlen=WINDOW_S)
         self._kw: float | None = None
+        self._until_noise = WINDOW_S
+        self._minutes_noise_kw: deque[float] = deque(maxlen=NOISE_MINUTES)
 
     def observe(self, second: datetime, uncurtailed_kw: float) -> None:
         """Take in the mean of the second that starts at ``second``."""
@@ -34,6 +37,10 @@ class BaselineForecast:
             self._samples.popleft()
         self._samples.append((second, uncurtailed_kw))
         self._kw = self._forecast_kw()
+        self._until_noise -= 1
+        if self._until_noise == 0:
+            self._until_noise = WINDOW_S
+            self._minutes_noise_kw.append(self._minute_noise_kw())
 
     def clock_stepped(self, by: timedelta) -> None:
         """The clock was set: the samples stay as old as they are."""
@@ -54,7 +61,13 @@ class BaselineForecast:
 
     @property
     def noise_kw(self) -> float:
-        """Standard deviation of 5-s means, the period settlement and tracking look at; 0 before two are seen."""
+        """Standard deviation of 5-s means within a minute, the median of the minutes seen; 0 before two means are.
+
+        One quiet minute, or one with a checkpoint in it, says little of the hours to come.
+        """
+        return float(np.median(self._minutes_noise_kw)) if self._minutes_noise_kw else self._minute_noise_kw()
+
+    def _minute_noise_kw(self) -> float:
         values = np.array([kw for _, kw in self._samples])
         groups = len(values) // NOISE_MEAN_S
         if groups < 2:

@@ -1,8 +1,8 @@
 """What each class of GPUs asks for when nothing holds it back, and so what a cap would take from it.
 
 A cap takes only what is above it: it clips the compute phase of a training step and leaves the rest of the step
-alone, and does nothing to a server whose load is below it. So a class is described by its demand over the last
-uncapped minute, second by second, and its mean power under a bound p is the mean of min(demand, p): concave in p.
+alone, and does nothing to a server whose load is below it. So a class is described by samples of its demand
+while uncapped (agent.control.gains), and its mean power under a bound p is the mean of min(demand, p): concave in p.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from agent.workloads.curves import PowerCurve
 
-WINDOW_S = 60
-ENOUGH_S = 10
-"""Seconds of it seen before a class is described by them."""
+SAMPLES = 60
+ENOUGH = 10
+"""Samples seen before a class is described by them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

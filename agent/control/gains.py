@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from agent.control.allocate import CapClass, Scale
-from agent.control.demand import ENOUGH_S, WINDOW_S, Demand
+from agent.control.demand import ENOUGH, SAMPLES, Demand
 from agent.control.readings import ClassReading
 from agent.control.waterfill import Floats, Ints
 from agent.workloads.curves import CapTable
@@ -22,6 +22,12 @@ LAG_TIME_S = 1.5
 """From a cap to the power NVML reports for it."""
 RETURN_RATIO = 1.5
 """A class that draws so much more than its gain says is back from a checkpoint, which no square wave explains."""
+SPARSE_S = 10.0
+"""One second in so many is a sample of the demand once there are enough: a checkpoint is then a small part of them."""
+GOLDEN = 0.6180339887498949
+"""Which seconds: by multiples of it, since regular ones would see one phase of a job whose period fits them."""
+COST_TIME_S = 600.0
+"""Over which the gain that costs are reckoned with is the mean, for the same reason."""
 LEAST_GAIN, MOST_GAIN = 0.1, 2.0
 WANDER_TIME_S = 600.0
 """Over which it is seen how far a gain wanders."""
@@ -38,15 +44,17 @@ class LearnedGains:
         self._share = 1.0 / time_s
         self._caps = CapTable([c.curve for c in classes])
         self._full = [Demand.full(c.curve) for c in classes]
-        self._window_w = np.zeros((count, WINDOW_S))
-        """The last uncapped minute of each class in no order; 0 where nothing was seen yet."""
-        self._seen_s = np.zeros(count, dtype=np.intp)
+        self._window_w = np.zeros((count, SAMPLES))
+        """Demand of each class, uncapped, in no order; 0 where nothing was seen yet."""
+        self._uncapped_s = 0
+        self._samples = np.zeros(count, dtype=np.intp)
         self._demand = list(self._full)
         self._behind = np.zeros(count, dtype=bool)
         """Whose ``_demand`` is older than its window."""
         self._predicted_w = np.full(count, np.nan)
         self._gain = np.full(count, np.nan)
-        self._cost_gain = np.full(count, np.nan)
+        self._cost_gain = np.ones(count)
+        self._cost_s = np.zeros(count)
         self._mean_gain = np.full(count, np.nan)
         self._variance = np.full(count, WANDER_BEFORE_SEEN**2)
 
@@ -59,13 +67,23 @@ class LearnedGains:
         rows = np.array([row for row, _ in there])
         per_gpu = W_PER_KW / np.array([r.gpu_count for _, r in there])
         if uncapped:
-            self._window_w[rows, self._seen_s[rows] % WINDOW_S] = np.array([r.instant_kw for _, r in there]) * per_gpu
-            self._seen_s[rows] += 1
-            self._behind[rows] = self._seen_s[rows] >= ENOUGH_S
+            self._sample(rows, np.array([r.instant_kw for _, r in there]) * per_gpu)
         bound_w = self._caps.power_w(rows, np.array([caps_w.get(self._ids[row], np.inf) for row, _ in there]))
         self._learn(rows, np.array([r.power_kw for _, r in there]) * per_gpu, bound_w)
         if uncapped:
-            self._cost_gain[rows] = self._gain[rows]
+            self._cost_s[rows] += 1
+            change = self._gain[rows] - self._cost_gain[rows]
+            self._cost_gain[rows] += change / np.minimum(self._cost_s[rows], COST_TIME_S)
+
+    def _sample(self, rows: Ints, power_w: Floats) -> None:
+        """Every second until there are enough samples, then some, each in the place of the oldest."""
+        self._uncapped_s += 1
+        if self._uncapped_s * GOLDEN % 1.0 >= 1.0 / SPARSE_S:
+            few = self._samples[rows] < SAMPLES
+            rows, power_w = rows[few], power_w[few]
+        self._window_w[rows, self._samples[rows] % SAMPLES] = power_w
+        self._samples[rows] += 1
+        self._behind[rows] = self._samples[rows] >= ENOUGH
 
     def _learn(self, rows: Ints, power_w: Floats, bound_w: Floats) -> None:
         settled_w = self._mean_under(rows, bound_w)
@@ -87,16 +105,17 @@ class LearnedGains:
     def _mean_under(self, rows: Ints, bound_w: Floats) -> Floats:
         """Mean power per GPU of these classes under a bound each, by their demand."""
         clipped_w = np.minimum(self._window_w[rows], bound_w[:, None]).sum(axis=1)
-        seen_s = np.minimum(self._seen_s[rows], WINDOW_S)
+        samples = np.minimum(self._samples[rows], SAMPLES)
         full_w = np.minimum(self._caps.max_w[rows], bound_w)
-        return np.asarray(np.where(seen_s >= ENOUGH_S, clipped_w / np.maximum(seen_s, 1), full_w))
+        return np.asarray(np.where(samples >= ENOUGH, clipped_w / np.maximum(samples, 1), full_w))
 
     def scales(self, readings: Mapping[str, ClassReading]) -> dict[str, Scale]:
         """Count, demand and gain of every class that is there."""
         for row in np.flatnonzero(self._behind).tolist():
-            self._demand[row] = Demand.seen(self._window_w[row, : self._seen_s[row]].copy())
+            self._demand[row] = Demand.seen(self._window_w[row, : self._samples[row]].copy())
         self._behind[:] = False
-        gain, cost_gain = (np.where(np.isnan(g), 1.0, g).tolist() for g in (self._gain, self._cost_gain))
+        gain = np.where(np.isnan(self._gain), 1.0, self._gain).tolist()
+        cost_gain = self._cost_gain.tolist()
         sd = np.sqrt(self._variance).tolist()
         return {
             class_id: Scale(

@@ -252,7 +252,10 @@ class ControlLoop:
         allocation = self._allocator.allocate(wanted_kw - self._trim_kw, self._scales)
         at_floor = allocation.short_kw > 0
         at_top = allocation.marginal_usd_per_kwh == 0.0
-        if not (at_floor and shortfall_kw > 0) and not (at_top and shortfall_kw < 0):
+        if self._battery is None:
+            # Nothing is to be driven back: means hold the meter, and what a checkpoint left here would outlast it.
+            self._trim_kw *= 1.0 - self._tuning.midrange_per_s
+        elif not (at_floor and shortfall_kw > 0) and not (at_top and shortfall_kw < 0):
             most_kw = TRIM_MAX * (self._schedule.reference_kw or 0.0)
             trim_kw = self._trim_kw + self._tuning.midrange_per_s * shortfall_kw
             self._trim_kw = min(most_kw, max(-most_kw, trim_kw))

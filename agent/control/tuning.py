@@ -31,7 +31,7 @@ class Tuning(Settings):
     """Bounds of the margin kept below a limit, as shares of the baseline."""
     margin_in_doubt: float = Field(default=0.02, ge=0, le=0.2)
     """Kept besides while the meter is doubted, as a share of the baseline."""
-    margin_of_noise: float = Field(default=0.27, ge=0)
+    margin_of_noise: float = Field(default=0.3, ge=0)
     """The margin is this share of the measured noise, inside its bounds."""
     mean_correction_max: float = Field(default=0.01, ge=0, le=0.1)
     """How far the mean of the budget's interval may shift the target, as a share of the baseline."""

@@ -40,6 +40,15 @@ def test_the_baseline_is_the_mean_of_the_last_minute_with_wild_seconds_drawn_in(
     assert forecast.kw == pytest.approx(100.5, rel=0.01)
 
 
+def test_noise_is_that_of_most_minutes_not_of_the_last() -> None:
+    forecast = BaselineForecast()
+    rng = np.random.default_rng(1)
+    for second in range(1200):
+        noise = float(rng.standard_normal()) if second < 1140 else 0.0
+        forecast.observe(at(second), 100.0 + noise)
+    assert forecast.noise_kw == pytest.approx(1.0 / np.sqrt(5), rel=0.2)
+
+
 def judge(watch: MeterWatch, start: int, values: list[float | None], expected: float | None = None) -> list[MeterTrust]:
     return [watch.judge(value, expected, at(start + i)) for i, value in enumerate(values)]
 

@@ -109,7 +109,10 @@ def delivering(plant: Plant, event: Event, plan: Plan, hold_kw: float, baseline_
 
 
 def _solve(run_with: Callable[[float], Run], excess: Callable[[Run], float]) -> Run:
-    """The run whose excess, which falls as the margin grows, is nearly 0: the Illinois rule between two margins."""
+    """The run whose excess, which falls as the margin grows, is nearly 0: the Illinois rule between two margins.
+
+    Where the excess jumps past 0, the one just below it.
+    """
     low, high = -_FIRST_MARGIN, _FIRST_MARGIN
     run = run_with(low)
     while (low_excess := excess(run)) < 0 and low > -_MOST_MARGIN:
@@ -121,6 +124,7 @@ def _solve(run_with: Callable[[float], Run], excess: Callable[[Run], float]) -> 
         run = run_with(high)
     if low_excess < 0 or high_excess > 0:
         return run_with(low) if low_excess < 0 else run
+    safe = run
     for _ in range(_ROUNDS):
         margin = (low * high_excess - high * low_excess) / (high_excess - low_excess)
         run = run_with(margin)
@@ -128,7 +132,9 @@ def _solve(run_with: Callable[[float], Run], excess: Callable[[Run], float]) -> 
         if abs(found) < _TOLERANCE / 2:
             break
         if found > 0:
+            run = safe
             low, low_excess, high_excess = margin, found, high_excess / 2
         else:
+            safe = run
             high, high_excess, low_excess = margin, found, low_excess / 2
     return run

@@ -86,12 +86,18 @@ def extend_lease(lease: Lease, journal: AgentJournal) -> list[str]:
 
 
 def _keep_fresh(asked: Orders, lease: Lease, journal: AgentJournal) -> None:
-    untouched = [m for m, _ in asked.caps if m.written_w is None or m.unjournalled]
-    journalled = journal.prior_limits_w() if untouched else {}
-    fresh = [m for m in untouched if m.uuid not in journalled]
-    unlocked = [m for m, _ in asked.locks if not m.locked or m.unjournalled]
-    clock_locks = journal.clock_locks() if unlocked else frozenset()
-    locks = [m for m in unlocked if m.uuid not in clock_locks]
+    capped = {m.uuid: m for m, _ in asked.caps if m.written_w is None}
+    locked = {m.uuid: m for m, _ in asked.locks if not m.locked}
+    for member in [m for m, _ in (*asked.caps, *asked.locks) if m.unjournalled]:
+        # All that an emergency did to it, whatever of that is asked for now.
+        if member.written_w is not None:
+            capped[member.uuid] = member
+        if member.locked:
+            locked[member.uuid] = member
+    journalled = journal.prior_limits_w() if capped else {}
+    clock_locks = journal.clock_locks() if locked else frozenset()
+    fresh = [m for uuid, m in capped.items() if uuid not in journalled]
+    locks = [m for uuid, m in locked.items() if uuid not in clock_locks]
     if not fresh and not locks:
         return
     for member in [m for m in fresh if not m.unjournalled]:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.errors import AgentError
@@ -122,6 +122,7 @@ class Story:
 @pytest.mark.usefixtures("loaded")
 @settings(max_examples=60, deadline=None)
 @given(events=st.lists(EVENTS, min_size=1, max_size=25))
+@example(events=[("full disk", 0, 0, 0), ("emergency", 0, 0, 0), ("heal", 0, 0, 0), ("apply", 0, 0, 2)])
 def test_everything_is_given_back(events: list[Event]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         state = NvmlState.create(Path(folder) / "gpus.state", UUIDS, GpuModel())

@@ -142,6 +142,10 @@ class Checks:
             owed = event.response_required and event_id not in self.expected.vanished
             if owed and request_id not in answered.get(event_id, ()):
                 yield f"{event_id} was sent in {request_id}, which no answer names"
+            held = self.journal.events.newest(ENROLMENT, event_id)
+            known = held is not None and held.event.modification_number == event.modification_number
+            if owed and held is not None and known and held.request_id != request_id:
+                yield f"{event_id} came last in {request_id}, and is journalled under {held.request_id}"
 
     def _requests(self) -> Iterator[str]:
         records = self.utility.vtn.reports.all_requests()
@@ -150,6 +154,8 @@ class Checks:
         for record in records:
             if record.state not in (RequestState.PENDING, RequestState.ENDED):
                 yield f"the report request {record.request.request_id} is {record.state.value}"
+        if self.journal.reports.offer(ENROLMENT) is None:
+            yield "the VEN does not know that its reports are offered"
         if unconfirmed := self.journal.reports.unconfirmed(ENROLMENT):
             yield f"report requests are not confirmed: {[one.report_request_id for one in unconfirmed]}"
         for active in self.journal.reports.active(ENROLMENT):

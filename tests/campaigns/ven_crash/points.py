@@ -48,12 +48,10 @@ STATEMENTS = (
     "Registrations.register: INSERT registrations",
     "Registrations.cancel: UPDATE registrations",
     "Registrations.cancel: UPDATE report_requests",
-    "Registrations.cancel: DELETE outbox",
     "Registrations.cancel: INSERT outbox",
     "Registrations.ask_anew: UPDATE registrations",
     "Registrations.ask_anew: INSERT outbox",
     "Events.record: INSERT events",
-    "Events.record: DELETE outbox",
     "Events.decide: UPDATE events",
     "Events.decide: INSERT outbox",
     "Events.decide: INSERT opts",
@@ -79,8 +77,8 @@ STATEMENTS = (
 )
 """The parts of the writes that have several.
 
-The two that only void a message which has come too late (in ``Registrations.allow`` and ``Events.replace``) are not
-here: nothing is wrong at a VTN that ignores such a message, as ours does.
+Those that only void a message which has come too late (in ``Registrations.cancel`` and ``allow``, ``Events.record`` and
+``replace``) are not here: nothing is wrong at a VTN that ignores such a message, as ours does.
 """
 
 SENDS = (

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 
@@ -38,6 +39,9 @@ class _InForceLine(BaseModel):
     at: AwareDatetime
     in_force: tuple[InForce, ...]
 
+
+_BEGINNINGS = (b'{"event":', b'{"enrolment_id":')
+"""Of a line of ours."""
 
 _LINE: TypeAdapter[_DecidedLine | _InForceLine] = TypeAdapter(_DecidedLine | _InForceLine)
 
@@ -82,19 +86,35 @@ class JsonLinesSink:
         self._append(_InForceLine(enrolment_id=enrolment_id, at=at, in_force=tuple(events)))
 
     def _append(self, line: BaseModel) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line.model_dump_json() + "\n")
+        with self._path.open("a+b") as file:
+            _cut_torn(file)
+            file.write(line.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
     def _lines(self) -> list[_DecidedLine | _InForceLine]:
         if not self._path.exists():
             return []
-        lines = self._path.read_text("utf-8").splitlines()
+        whole, _, _ = self._path.read_text("utf-8").rpartition("\n")
+        lines = whole.splitlines()
         try:
             return [_LINE.validate_json(line) for line in lines]
         except ValidationError as error:
             raise MessageError(f"{self._path} holds lines that are not ours: move it away") from error
+
+
+def _cut_torn(file: BinaryIO) -> None:
+    """Drop the line that a death in the midst of writing left unfinished: nobody was answered by it.
+
+    Raises MessageError for an end that is not the beginning of a line of ours.
+    """
+    file.seek(0)
+    kept, newline, torn = file.read().rpartition(b"\n")
+    if not torn:
+        return
+    if not any(torn.startswith(begins) or begins.startswith(torn) for begins in _BEGINNINGS):
+        raise MessageError(f"{file.name} ends in something that is not ours: move it away")
+    file.truncate(len(kept) + len(newline))
 
 
 def _question(event: GridEvent) -> tuple[object, ...]:

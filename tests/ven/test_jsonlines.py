@@ -45,6 +45,25 @@ async def test_a_foreign_events_file_is_refused(tmp_path: Path) -> None:
         await JsonLinesSink(path, {}, VirtualClock(NOW)).accept(event())
 
 
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+async def test_a_line_that_a_death_left_unfinished_is_written_anew(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "events.jsonl"
+    sink = JsonLinesSink(path, {"enrolment-1": OptType.OPT_IN}, VirtualClock(NOW))
+    await sink.accept(event())
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: round(share * len(whole))])
+    await sink.accept(event(1))
+    assert [json.loads(text)["event"]["modification_number"] for text in path.read_text().splitlines()] == [0, 1]
+
+
+async def test_a_foreign_end_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text("hello")
+    with pytest.raises(MessageError, match="move it away"):
+        await JsonLinesSink(path, {"enrolment-1": OptType.OPT_IN}, VirtualClock(NOW)).accept(event())
+    assert path.read_text() == "hello"
+
+
 async def test_a_reading_is_the_time_weighted_mean_of_lines_that_cover_it(tmp_path: Path) -> None:
     path = tmp_path / "readings.jsonl"
     source = JsonLinesSource(path, VirtualClock(NOW))

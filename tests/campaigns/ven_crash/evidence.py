@@ -44,7 +44,10 @@ class Evidence:
     """Written by one life at a time."""
 
     def __init__(self, path: Path, life: int, clock: Clock) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        written = path.read_bytes()
+        # A kill in the midst of a write leaves a part of a line; what it was to say did not happen.
+        os.truncate(self._file, written.rfind(b"\n") + 1)
         self._life = life
         self._clock = clock
 
